@@ -1,0 +1,316 @@
+"""The Python API: what the command line calls, usable in a notebook.
+
+```python
+from orchestrator import plan_sweep, run_sweep
+
+print(plan_sweep("demo", "trailers/manifest.csv").to_json())
+outcome = run_sweep("demo", "trailers/manifest.csv", workspace="workspace")
+print(outcome.report.markdown.read_text())
+```
+
+Functions take plain values, return records and raise the errors of `orchestrator.errors`. `space` is the path of a YAML
+file or the bare name of one that ships with the package; `workspace` and `manifest` are paths or URIs.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.backbones.registry import weights_status
+from orchestrator.errors import InputError, MissingWeights
+from orchestrator.progress import Progress
+from orchestrator.store.rates import Work
+from orchestrator.store.workspace import Workspace
+from orchestrator.study import StrPath, Study, SweepResults, read_results, sweep_configs
+from orchestrator.sweep.cost import Estimate, estimate
+from orchestrator.sweep.identity import detector_key, embedding_identity, shot_identity
+from orchestrator.sweep.plan import Plan
+
+if TYPE_CHECKING:
+    from orchestrator.engine.extraction import ExtractionCounts
+    from orchestrator.engine.session import Resources
+    from orchestrator.reporting.write import ReportFiles
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a sweep runs; nothing here changes a result.
+
+    address: of a Ray cluster, None for a local one of `cpus` cores (default all). max_failed: trailers that may fail
+    before the pass stops, default 1% of them and at least 10. retry_failed: try trailers again that failed before.
+    layout: `auto`, `fused` or `split`, see `engine.extraction`. stall_s: seconds without a frame after which a decoder
+    is taken for hung. tracking_uri: MLflow's, default an SQLite file in the workspace.
+    """
+
+    address: str | None = None
+    cpus: int | None = None
+    max_failed: int | None = None
+    retry_failed: bool = False
+    layout: str = "auto"
+    stall_s: float = 60.0
+    tracking_uri: str | None = None
+    results: StrPath = "results"
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """What `run_sweep` did, what the sweep now holds, and where its report lies."""
+
+    results: SweepResults
+    report: ReportFiles
+    trained: int
+    """Trials that this call trained; those that were in the ledger are not among them."""
+    extraction: ExtractionCounts | None
+    """None where no embedding was missing."""
+    tracking_uri: str
+    tracked: bool
+    """False where MLflow could not be reached; the next run catches up."""
+
+
+def plan_sweep(
+    space: StrPath,
+    manifest: StrPath,
+    *,
+    workspace: StrPath = "workspace",
+    overrides: Mapping[str, Any] | None = None,
+) -> Plan:
+    """What the sweep needs and what of it is there; runs nothing. `overrides` replace fields of the YAML."""
+    return Study.open(space, manifest, workspace, overrides).plan()
+
+
+def estimate_cost(plan: Plan, workspace: StrPath = "workspace") -> Estimate:
+    """What the plan's missing work costs on this machine, by the rates that earlier runs measured."""
+    opened = Workspace(workspace)
+    mids, frames, detected = set(plan.trailers), {}, set()
+    for (mid, _), row in opened.shots.read(detector_key()).items():
+        if mid in mids:
+            frames[mid] = row.n_frames
+            detected.add(mid)
+    return estimate(plan, opened.rates.load(), frames, frozenset(detected))
+
+
+def extract_sweep(
+    space: StrPath,
+    manifest: StrPath,
+    *,
+    workspace: StrPath = "workspace",
+    overrides: Mapping[str, Any] | None = None,
+    options: RunOptions | None = None,
+    progress: Progress | None = None,
+) -> ExtractionCounts:
+    """Computes the embeddings that the sweep lacks, each trailer decoded once. The manifest needs no splits."""
+    options, progress = options or RunOptions(), progress or Progress()
+    study = Study.open(space, manifest, workspace, overrides, splits=False)
+    study.workspace.check_writable()
+    plan = _plan_again(study, options)
+    with _Cluster(options, progress) as cluster:
+        return _extract(study, plan, cluster, options, progress)
+
+
+def run_sweep(
+    space: StrPath,
+    manifest: StrPath,
+    *,
+    workspace: StrPath = "workspace",
+    overrides: Mapping[str, Any] | None = None,
+    options: RunOptions | None = None,
+    progress: Progress | None = None,
+) -> SweepOutcome:
+    """Extracts what is missing, trains what is missing, brings MLflow up to date and writes the report."""
+    from orchestrator.tracking.follow import Follower
+    from orchestrator.tracking.view import MlflowView
+
+    options, progress = options or RunOptions(), progress or Progress()
+    study = Study.open(space, manifest, workspace, overrides)
+    study.workspace.check_writable()
+    name, tracking_uri = study.space.name, options.tracking_uri or study.workspace.mlflow_uri
+    plan = _plan_again(study, options)
+    record = study.save(plan)
+    counts, trained = None, 0
+    with _Cluster(options, progress) as cluster:
+        if plan.to_decode:
+            try:
+                counts = _extract(study, plan, cluster, options, progress)
+            finally:
+                plan = study.plan()
+                record = study.save(plan)
+        study.check_trainable(plan)
+        view = MlflowView(tracking_uri, name)
+        with Follower(view, sweep_configs(record), study.workspace.ledger, record.manifest_trailers) as follower:
+            if any(not t.done for t in plan.trials):
+                trained = _train(study, plan, cluster, follower, progress)
+    tracked = follower.finish()
+    results = read_results(name, study.workspace)
+    return SweepOutcome(results, _write_report(results, options.results), trained, counts, tracking_uri, tracked)
+
+
+def sweep_results(name: str, *, workspace: StrPath = "workspace") -> SweepResults:
+    """What a sweep holds by now, from files alone: done, failed with reasons, missing."""
+    return read_results(name, Workspace(workspace))
+
+
+def report_sweep(name: str, *, workspace: StrPath = "workspace", results: StrPath = "results") -> ReportFiles:
+    """Writes tables and plots of a sweep into `results`/<name>/."""
+    return _write_report(sweep_results(name, workspace=workspace), results)
+
+
+def _plan_again(study: Study, options: RunOptions) -> Plan:
+    if options.retry_failed:
+        study.workspace.failures.forget(study.manifest.mids)
+    return study.plan()
+
+
+class _Cluster:
+    """Starts Ray when it is first needed: a sweep that lacks nothing never does."""
+
+    def __init__(self, options: RunOptions, progress: Progress) -> None:
+        self._options, self._progress, self._stack = options, progress, ExitStack()
+        self._resources: Resources | None = None
+
+    def __enter__(self) -> _Cluster:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @property
+    def resources(self) -> Resources:
+        if self._resources is None:
+            from orchestrator.engine.session import ray_session
+
+            self._resources = self._stack.enter_context(ray_session(self._options.address, self._options.cpus))
+            self._progress.say(f"Ray: {self._resources.cpus} CPUs, {self._resources.gpus} GPUs")
+        return self._resources
+
+
+def _extract(study: Study, plan: Plan, cluster: _Cluster, options: RunOptions, progress: Progress) -> ExtractionCounts:
+    from orchestrator.engine.extraction import ExtractionCounts, ExtractionOptions, extract
+    from orchestrator.engine.pipeline import TrailerTask
+
+    workspace, todo = study.workspace, plan.to_decode
+    reused = sum(_clips_cached(workspace, plan).values())
+    if not todo:
+        return ExtractionCounts(vectors_reused=reused, failures=list(plan.failed))
+    paths = dict(zip(study.manifest.mids, study.manifest.paths, strict=True))
+    _check_videos(study, plan, paths)
+    _check_weights(plan)
+    wanted = [s for s in plan.sets if s.missing]
+    for s in wanted:
+        workspace.embeddings.write_spec(s.key, embedding_identity(s.spec))
+    workspace.shots.write_spec(detector_key(), shot_identity())
+    lacking: dict[str, list[str]] = {}
+    for s in wanted:
+        for mid in s.missing:
+            lacking.setdefault(mid, []).append(s.key)
+    shots: dict[str, dict[str, Any]] = {}
+    for (mid, digest), row in workspace.shots.read(detector_key()).items():
+        shots.setdefault(mid, {})[digest] = row.shots
+    tasks = [TrailerTask(mid, str(paths[mid]), tuple(lacking[mid]), shots.get(mid, {})) for mid in todo]
+    limit = options.max_failed if options.max_failed is not None else max(10, math.ceil(len(study.manifest) / 100))
+    with progress.step("extracting", len(tasks), "trailers") as step:
+        counts = extract(
+            tasks,
+            {s.key: s.spec for s in wanted},
+            workspace,
+            detector_key(),
+            cluster.resources,
+            ExtractionOptions(layout=options.layout, stall_s=options.stall_s, max_failed=limit),
+            step,
+        )
+    counts.vectors_reused += reused
+    counts.failures[:0] = plan.failed
+    return counts
+
+
+def _clips_cached(workspace: Workspace, plan: Plan) -> dict[str, int]:
+    """Embedding key -> vectors that are there for the trailers of the sweep."""
+    counted = {}
+    for s in plan.sets:
+        clips = workspace.embeddings.clips(s.key) if s.cached else {}
+        counted[s.key] = sum(clips[row] for row in s.cached.items())
+    return counted
+
+
+def _check_videos(study: Study, plan: Plan, paths: Mapping[str, str | None]) -> None:
+    """Without a path an embedding can only come from the store."""
+    problems = []
+    for s in plan.sets:
+        lost = [mid for mid in s.missing if paths[mid] is None]
+        if lost:
+            some = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+            problems.append(
+                f"{study.manifest.source}: path: the store lacks {s.spec.name} of {len(lost)} trailers ({some}) "
+                "and the manifest names no video to compute it from; add a path column or import the embeddings"
+            )
+    if problems:
+        raise InputError(problems)
+
+
+def _check_weights(plan: Plan) -> None:
+    """All weights that are not at hand, told before the first trailer is decoded."""
+    backbones = dict.fromkeys(s.spec.backbone for s in plan.sets if s.missing)
+    problems = [status for spec in backbones if (status := weights_status(spec)) != "ready"]
+    if problems:
+        raise MissingWeights(problems)
+
+
+def _train(study: Study, plan: Plan, cluster: _Cluster, follower: Any, progress: Progress) -> int:
+    from orchestrator.engine.tuning import ConfigJob, TrainingData, train
+
+    used, jobs = study.manifest.subset(plan.trailers), []
+    for c in plan.configs:
+        todo = {t.split: (t.key, t.data) for t in c.trials if not t.done and t.key and t.data}
+        if todo:
+            weights = tuple(s.backbone.weights for s in c.config.streams)
+            jobs.append(ConfigJob(c.config, c.key, c.embedding_keys, weights, todo))
+    data = TrainingData(
+        mids=used.mids,
+        genres=used.genres,
+        labels=used.labels,
+        splits=used.splits,
+        rows={s.key: s.cached for s in plan.sets},
+        synthetic=used.synthetic,
+        versions=_versions(),
+        commit=_commit(),
+    )
+    with progress.step("training", len(jobs), "configs") as step:
+        train(jobs, data, study.workspace, cluster.resources, step, lambda job: follower.add(job.key))
+    keys = [key for job in jobs for key, _ in job.trials.values()]
+    records = study.workspace.ledger.read_many(keys).values()
+    if epochs := sum(len(record.history) for record in records):
+        study.workspace.rates.record({"train": Work(sum(record.seconds for record in records), epochs)})
+    return len(keys)
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("divita-orchestrator", "torch", "ray", "numpy")}
+
+
+def _commit() -> str | None:
+    """The commit of the code that runs, with `+` where files were changed since; None outside a checkout."""
+    here = Path(__file__).resolve().parents[1]
+    if not (here / ".git").exists():
+        return None
+    try:
+        head = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        changes = ["git", "-C", here, "status", "--porcelain", "--untracked-files=no"]
+        dirty = subprocess.run(changes, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+" if dirty else "")
+
+
+def _write_report(results: SweepResults, directory: StrPath) -> ReportFiles:
+    from orchestrator.reporting.write import write_report
+
+    question = " ".join(dict.fromkeys(t.question for t in results.record.tables if t.question))
+    return write_report(
+        results.record.name, results.rows, Path(directory), chance=results.chance, question=question or None
+    )

@@ -1,0 +1,84 @@
+"""Untrained weights that are the same every time and still tell clips apart.
+
+The libraries' initial values are meant as the start of training. As they are, ShuffleNetV2's features spread by 6e-7
+between pictures, X3D-S's by 9e-4 and DINOv2's by 1e-4, below the epsilon of the head's BatchNorm. So scales that start
+near zero to switch blocks off are set to one, and BatchNorm statistics are taken from one pass over a few seeded
+synthetic clips; features are then of order one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from orchestrator.backbones.registry import BackboneEntry
+
+BLOCK_SCALES = (".gamma", ".gamma_1", ".gamma_2", ".layer_scale")
+"""How timm and torchvision name the factors on a block's output (LayerScale)."""
+
+CLIPS = 8
+FRAMES = 4
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's CPU generator at `seed` inside, as it was outside. Other devices' generators are not touched."""
+    before = torch.random.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.random.set_rng_state(before)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One CPU thread inside: with another number the last bits of sums differ."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def settle(network: nn.Module, row: BackboneEntry, seed: int) -> None:
+    """Sets block scales and BatchNorm statistics of a random network, in place."""
+    network.eval()
+    for name, parameter in network.named_parameters():
+        if name.endswith(BLOCK_SCALES):
+            nn.init.ones_(parameter)
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain average of what passes
+        if norm.affine:
+            nn.init.ones_(norm.weight)
+        norm.train()
+    if not norms:
+        return
+    clips = synthetic_clips(seed, row.preprocessing.side)
+    with one_thread(), torch.inference_mode():
+        network(clips if row.kind == "video" else clips[:, :, 0])
+    network.eval()
+
+
+def synthetic_clips(seed: int, side: int) -> Tensor:
+    """(8, 3, 4, side, side) normalised clips: blotches of all sizes, some still, some moving, of varied contrast."""
+    generator = torch.Generator().manual_seed(seed)
+    clips = []
+    for number in range(CLIPS):
+        moments = (1, 2, FRAMES, FRAMES)[number % 4]
+        mode = "trilinear" if number % 2 else "nearest"  # soft and hard edges
+        clip = torch.zeros(1, 3, FRAMES, side, side)
+        for cells in (1, 2, 4, 8, 16, 32):
+            grey = torch.randn(1, 1, moments, cells, cells, generator=generator)
+            colour = torch.randn(1, 3, moments, cells, cells, generator=generator)
+            clip += F.interpolate(grey + 0.4 * colour, size=(FRAMES, side, side), mode=mode)
+        contrast, brightness = torch.rand(2, generator=generator).tolist()
+        clips.append(clip / clip.std() * (0.3 + 1.2 * contrast) + (2 * brightness - 1))
+    return torch.cat(clips).clamp(-2.2, 2.4)

@@ -1,0 +1,1 @@
+"""Which trailers there are: the manifest, its splits, and synthetic trailers to try things on."""

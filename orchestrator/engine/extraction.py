@@ -1,0 +1,266 @@
+"""One Ray Data pass for every embedding set of a sweep: each trailer decoded once, its shots detected once.
+
+Without a GPU one actor a core reads and embeds whole trailers, because passing frames between operators costs memory
+and time and gains nothing. With GPUs, CPU actors on all nodes decode, and GPU actors detect shots and embed. The
+driver alone writes parts: it flushes by size or every 30 s, so a crash costs an actor at most that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import ray
+import ray.data
+
+from orchestrator.engine.pipeline import TrailerEmbedder, TrailerReader, TrailerResult, TrailerTask
+from orchestrator.engine.session import Resources
+from orchestrator.errors import DivitaError, TooManyFailures
+from orchestrator.progress import Step
+from orchestrator.specs import EmbeddingSpec
+from orchestrator.store.embeddings import EmbeddingRow
+from orchestrator.store.failures import Failure
+from orchestrator.store.rates import Work
+from orchestrator.store.shots import ShotRow
+from orchestrator.store.workspace import Workspace
+
+FLUSH_S = 30.0
+FLUSH_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class ExtractionOptions:
+    """How the pass runs; nothing here changes a vector. `layout` is `auto`, `fused` or `split`."""
+
+    layout: str = "auto"
+    stall_s: float = 60.0
+    total_s: float = 900.0
+    max_failed: int = 10
+
+
+@dataclass
+class ExtractionCounts:
+    """What a pass did, as `divita extract` prints it."""
+
+    trailers_decoded: int = 0
+    shots_detected: int = 0
+    clips_embedded: int = 0
+    vectors_reused: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+
+class _FusedStage:
+    """Reads and embeds in one actor: task -> result."""
+
+    def __init__(self, specs: Mapping[str, EmbeddingSpec], options: ExtractionOptions) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self._reader = TrailerReader(stall_s=options.stall_s, total_s=options.total_s)
+        self._embedder = TrailerEmbedder(specs)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        result, decoded = self._reader.read(row["task"])
+        if decoded is not None:
+            self._embedder.embed(result, decoded.frames, decoded.thumbs)
+        return {"result": result}
+
+
+class _ReadStage:
+    """CPU half: task -> result, frames, thumbs."""
+
+    def __init__(self, options: ExtractionOptions) -> None:
+        self._reader = TrailerReader(stall_s=options.stall_s, total_s=options.total_s)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        result, decoded = self._reader.read(row["task"])
+        if decoded is None:
+            return {
+                "result": result,
+                "frames": np.zeros((0, 1, 1, 3), np.uint8),
+                "thumbs": np.zeros((0, 1, 1, 3), np.uint8),
+            }
+        return {"result": result, "frames": np.asarray(decoded.frames), "thumbs": decoded.thumbs}
+
+
+class _EmbedStage:
+    """GPU half: result, frames, thumbs -> result."""
+
+    def __init__(self, specs: Mapping[str, EmbeddingSpec], device: str) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self._embedder = TrailerEmbedder(specs, device)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        result: TrailerResult = row["result"]
+        if not result.failures:
+            self._embedder.embed(result, row["frames"], row["thumbs"])
+        return {"result": result}
+
+
+def extract(
+    tasks: list[TrailerTask],
+    specs: Mapping[str, EmbeddingSpec],
+    workspace: Workspace,
+    detector_key: str,
+    resources: Resources,
+    options: ExtractionOptions,
+    step: Step,
+) -> ExtractionCounts:
+    """Runs the pass over `tasks` and stores what comes out.
+
+    Raises TooManyFailures once more than `options.max_failed` trailers failed; what was finished until then is stored.
+    """
+    counts = ExtractionCounts()
+    writer = _PartWriter(workspace, detector_key)
+    try:
+        for result in _results(tasks, specs, resources, options):
+            failures = _store(result, writer, workspace)
+            _count(result, counts, failures)
+            for failure in failures:
+                step.note(f"failed: {failure.mid}: {failure.stage}: {failure.reason}")
+            step.advance(1, f"{len(counts.failures)} failed" if counts.failures else "")
+            failed = len({f.mid for f in counts.failures})
+            if failed > options.max_failed:
+                raise TooManyFailures(
+                    f"{failed} trailers failed, more than --max-failed {options.max_failed} allows; "
+                    f"the last: {failures[-1].mid}: {failures[-1].stage}: {failures[-1].reason}"
+                )
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error.__cause__
+        if isinstance(cause, DivitaError):
+            raise cause from None
+        raise
+    finally:
+        writer.close()
+    return counts
+
+
+def _results(
+    tasks: list[TrailerTask], specs: Mapping[str, EmbeddingSpec], resources: Resources, options: ExtractionOptions
+) -> Iterator[TrailerResult]:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # A block a trailer: results arrive as they are made, and a lost worker costs one trailer.
+    rows = ray.data.from_items([{"task": task} for task in tasks], override_num_blocks=len(tasks))
+    layout = options.layout if options.layout != "auto" else "split" if resources.gpus else "fused"
+    workers = max(1, min(resources.cpus, len(tasks)))
+    if layout == "fused":
+        rows = rows.map(
+            _FusedStage,
+            fn_constructor_kwargs={"specs": dict(specs), "options": options},
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            num_cpus=1,
+        )
+    else:
+        embedders = max(1, min(resources.gpus or resources.cpus // 2, len(tasks)))
+        readers = max(1, min(resources.cpus - embedders, len(tasks)))
+        rows = rows.map(
+            _ReadStage,
+            fn_constructor_kwargs={"options": options},
+            compute=ray.data.ActorPoolStrategy(size=readers),
+            num_cpus=1,
+        ).map(
+            _EmbedStage,
+            fn_constructor_kwargs={"specs": dict(specs), "device": "cuda" if resources.gpus else "cpu"},
+            compute=ray.data.ActorPoolStrategy(size=embedders),
+            num_cpus=1,
+            num_gpus=1 if resources.gpus else 0,
+        )
+    for row in rows.iter_rows():
+        yield row["result"]
+
+
+def _store(result: TrailerResult, writer: _PartWriter, workspace: Workspace) -> list[Failure]:
+    task, digest = result.task, result.digest
+    if digest is not None:
+        workspace.digests.record(task.path, result.stat, digest)
+        if result.shots is not None:
+            writer.add_shots(ShotRow(task.mid, digest, result.n_frames, result.shots))
+        for key, vectors in result.vectors.items():
+            writer.add(key, EmbeddingRow(task.mid, digest, vectors))
+    failures = [Failure(task.mid, digest, f.stage, f.reason, f.sets, task.path) for f in result.failures]
+    if failures:
+        workspace.failures.record(failures)
+    writer.measure(result)
+    return failures
+
+
+def _count(result: TrailerResult, counts: ExtractionCounts, failures: list[Failure]) -> None:
+    counts.trailers_decoded += bool(result.n_frames)
+    counts.shots_detected += 0 if result.shots is None else len(result.shots)
+    counts.clips_embedded += sum(map(len, result.vectors.values())) - result.shared
+    counts.vectors_reused += result.shared
+    counts.failures += failures
+
+
+class _PartWriter:
+    """Gathers rows per set and writes them as parts, by size or age; a thread sees to the age."""
+
+    def __init__(self, workspace: Workspace, detector_key: str) -> None:
+        self._workspace, self._detector_key = workspace, detector_key
+        self._rows: dict[str, list[EmbeddingRow]] = {}
+        self._shots: list[ShotRow] = []
+        self._spent: dict[str, Work] = {}
+        self._bytes, self._since = 0, time.monotonic()
+        self._lock, self._closed = threading.Lock(), threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def add(self, key: str, row: EmbeddingRow) -> None:
+        with self._lock:
+            self._rows.setdefault(key, []).append(row)
+            self._bytes += row.vectors.nbytes
+            self._flush_if_due()
+
+    def add_shots(self, row: ShotRow) -> None:
+        with self._lock:
+            self._shots.append(row)
+            self._flush_if_due()
+
+    def measure(self, result: TrailerResult) -> None:
+        """Adds up what the work took, for the estimates of later plans."""
+        for kind, seconds in result.seconds.items():
+            sofar = self._spent.get(kind)
+            units = result.units[kind]
+            self._spent[kind] = Work(seconds + sofar.seconds, units + sofar.units) if sofar else Work(seconds, units)
+
+    def close(self) -> None:
+        """Writes what is left. Raises what the thread could not write."""
+        self._closed.set()
+        self._thread.join()
+        with self._lock:
+            self._flush()
+        self._workspace.rates.record(self._spent)
+
+    def _watch(self) -> None:
+        while not self._closed.wait(1.0):
+            with self._lock:
+                try:
+                    self._flush_if_due()
+                except DivitaError as error:
+                    self._error = error
+                    return
+
+    def _flush_if_due(self) -> None:
+        if self._error:
+            raise self._error
+        if self._bytes >= FLUSH_BYTES or time.monotonic() - self._since >= FLUSH_S:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._shots:
+            self._workspace.shots.write_part(self._detector_key, self._shots)
+            self._shots = []
+        for key in list(self._rows):
+            self._workspace.embeddings.write_part(key, self._rows[key])
+            del self._rows[key]
+        self._workspace.digests.save()
+        self._bytes, self._since = 0, time.monotonic()

@@ -1,0 +1,171 @@
+"""One trailer, from its file to the vectors of every embedding set that lacks it. Knows no Ray.
+
+Two halves, so that they can run in one actor or in two: `TrailerReader` (digest and decode, CPU) and
+`TrailerEmbedder` (shots, clips, backbones; GPU where there is one). A trailer that fails comes back as a result that
+says so; only mistakes that concern every trailer (missing weights) are raised.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from orchestrator.backbones.load import Backbone, load_backbone
+from orchestrator.errors import DivitaError, TrailerError
+from orchestrator.specs import BackboneSpec, ClipSpec, EmbeddingSpec
+from orchestrator.video.clips import cut_clips, histograms, representative_frames
+from orchestrator.video.decode import Decoded, Decoder
+from orchestrator.video.files import video_digest, video_stat
+from orchestrator.video.shots import ShotDetector, shots_from
+
+
+@dataclass(frozen=True)
+class TrailerTask:
+    """A trailer and the keys of the sets that lack it. `shots` holds what is known: digest -> int32 (S, 2)."""
+
+    mid: str
+    path: str
+    sets: tuple[str, ...]
+    shots: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FailedSets:
+    """Why a trailer has no row in some sets."""
+
+    stage: str
+    reason: str
+    sets: tuple[str, ...]
+
+
+@dataclass
+class TrailerResult:
+    """What became of a trailer: vectors per set, float32 (C, D), and the failures of the sets that have none."""
+
+    task: TrailerTask
+    digest: str | None = None
+    stat: dict[str, Any] = field(default_factory=dict)
+    n_frames: int = 0
+    shots: np.ndarray | None = None
+    """Shots newly detected, int32 (S, 2) half-open grid frames; None where none were needed or they were known."""
+    vectors: dict[str, np.ndarray] = field(default_factory=dict)
+    shared: int = 0
+    """Image vectors that another clip strategy had already computed."""
+    failures: list[FailedSets] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Seconds by kind of work: `decode`, `shots`, `embed <backbone>`."""
+    units: dict[str, int] = field(default_factory=dict)
+    """What the seconds were spent on: grid frames for `decode` and `shots`, vectors for `embed`."""
+
+    def fail(self, error: TrailerError, sets: tuple[str, ...]) -> TrailerResult:
+        self.failures.append(FailedSets(error.stage, error.reason, sets))
+        return self
+
+    def spent(self, what: str, start: float, units: int) -> None:
+        self.seconds[what] = self.seconds.get(what, 0.0) + time.perf_counter() - start
+        self.units[what] = self.units.get(what, 0) + units
+
+
+class TrailerReader:
+    """Task -> result and decoded frames (None where decoding failed). Owns one killable decoder process."""
+
+    def __init__(self, *, stall_s: float = 60.0, total_s: float = 900.0) -> None:
+        self._decoder = Decoder(stall_s=stall_s, total_s=total_s)
+
+    def read(self, task: TrailerTask) -> tuple[TrailerResult, Decoded | None]:
+        result = TrailerResult(task)
+        start = time.perf_counter()
+        try:
+            result.stat = video_stat(task.path)
+            result.digest = video_digest(task.path)
+            decoded = self._decoder.decode(task.path)
+            if video_stat(task.path) != result.stat:
+                raise TrailerError("read", "the file changed while it was read; run again")
+        except TrailerError as error:
+            return result.fail(error, task.sets), None
+        result.n_frames = len(decoded.frames)
+        result.spent("decode", start, result.n_frames)
+        return result, decoded
+
+    def close(self) -> None:
+        self._decoder.close()
+
+
+class TrailerEmbedder:
+    """Result and frames -> result with vectors. Loads each backbone once, when it is first asked for."""
+
+    def __init__(self, specs: Mapping[str, EmbeddingSpec], device: str = "cpu") -> None:
+        self._specs, self._device = specs, device
+        self._backbones: dict[BackboneSpec, Backbone] = {}
+        self._detector: ShotDetector | None = None
+
+    def embed(self, result: TrailerResult, frames: np.ndarray, thumbs: np.ndarray) -> TrailerResult:
+        """`frames` uint8 (N, 224, 224, 3) and `thumbs` uint8 (N, 27, 48, 3) of one trailer on the time grid."""
+        specs = {key: self._specs[key] for key in result.task.sets}
+        clips: dict[ClipSpec, np.ndarray] = {}
+        for clip in dict.fromkeys(spec.clip for spec in specs.values()):
+            keys = tuple(key for key, spec in specs.items() if spec.clip == clip)
+            try:
+                shots = self._shots(result, thumbs) if clip.strategy == "shot" else None
+                clips[clip] = cut_clips(len(frames), shots, clip)
+                if not len(clips[clip]):
+                    raise TrailerError("clips", "every frame was taken for a transition, so there is no shot to cut")
+            except TrailerError as error:
+                clips.pop(clip, None)
+                result.fail(error, keys)
+        for backbone in dict.fromkeys(spec.backbone for spec in specs.values()):
+            keys = tuple(k for k, spec in specs.items() if spec.backbone == backbone and spec.clip in clips)
+            if keys:
+                self._embed_with(backbone, {k: clips[specs[k].clip] for k in keys}, frames, result)
+        return result
+
+    def _shots(self, result: TrailerResult, thumbs: np.ndarray) -> np.ndarray:
+        known = result.task.shots.get(result.digest or "")
+        if known is not None:
+            return known
+        if result.shots is None:
+            start = time.perf_counter()
+            self._detector = self._detector or ShotDetector(self._device)
+            result.shots = shots_from(self._detector.probabilities(thumbs))
+            result.spent("shots", start, len(thumbs))
+        return result.shots
+
+    def _embed_with(
+        self, spec: BackboneSpec, clips: Mapping[str, np.ndarray], frames: np.ndarray, result: TrailerResult
+    ) -> None:
+        if spec not in self._backbones:
+            self._backbones[spec] = load_backbone(spec, self._device)
+        backbone = self._backbones[spec]
+        start = time.perf_counter()
+        try:
+            if backbone.kind == "image":
+                vectors, shared = _embed_images(backbone, clips, frames)
+                result.shared += shared
+            else:
+                vectors = {key: backbone.embed(frames, index) for key, index in clips.items()}
+        except TrailerError as error:
+            result.fail(error, tuple(clips))
+            return
+        except DivitaError:
+            raise
+        except Exception as error:  # one trailer must not stop the pass, whatever the backbone chokes on
+            result.fail(TrailerError("embed", f"{spec.name}: {type(error).__name__}: {error}"), tuple(clips))
+            return
+        result.vectors |= vectors
+        result.spent(f"embed {spec.name}", start, sum(map(len, vectors.values())))
+
+
+def _embed_images(
+    backbone: Backbone, clips: Mapping[str, np.ndarray], frames: np.ndarray
+) -> tuple[dict[str, np.ndarray], int]:
+    """One frame a clip; a frame that several strategies choose is embedded once. Also how many were saved."""
+    hists = histograms(frames)
+    chosen = {key: representative_frames(hists, index) for key, index in clips.items()}
+    distinct = np.unique(np.concatenate(list(chosen.values())))
+    vectors = backbone.embed(frames, distinct.astype(np.int32))
+    picked = {key: vectors[np.searchsorted(distinct, frame)] for key, frame in chosen.items()}
+    return picked, sum(map(len, chosen.values())) - len(distinct)

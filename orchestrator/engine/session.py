@@ -1,0 +1,76 @@
+"""A Ray cluster to work on: the one at an address, or a quiet local one on loopback."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+# Before ray is imported: it reads these once.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+
+import ray
+
+from orchestrator.errors import InputError
+
+WORKER_ENV = {
+    # One thread a task: results must not depend on how many workers share the machine.
+    "OMP_NUM_THREADS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the cluster offers: CPU cores and GPUs over all nodes."""
+
+    cpus: int
+    gpus: int
+
+
+@contextmanager
+def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator[Resources]:
+    """Connects to `address` (`auto`, `ray://host:port`), or starts a local cluster of `cpus` cores and stops it after.
+
+    A session that is already connected (a notebook's, a test's) is used and left open.
+    """
+    if ray.is_initialized():
+        yield _resources()
+        return
+    # What Ray warns of (disabled bars, pickled objects, its own tokens) is no news to the user of a sweep.
+    for name in ("ray", "ray.data", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    options: dict[str, object] = {
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "runtime_env": {"env_vars": WORKER_ENV},
+    }
+    if address is None:
+        # Loopback only, no dashboard: a laptop on a shared network offers no service to others.
+        options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "num_cpus": cpus or os.cpu_count()}
+    else:
+        # The nodes run this very code, whatever version is installed there.
+        package = str(Path(__file__).resolve().parents[1])
+        options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENV, "py_modules": [package]}}
+    try:
+        ray.init(**options)
+    except ConnectionError as error:
+        raise InputError(f"--address: no Ray cluster answers at {address!r}: {error}") from error
+    try:
+        yield _resources()
+    finally:
+        ray.shutdown()
+
+
+def _resources() -> Resources:
+    total = ray.cluster_resources()
+    return Resources(int(total.get("CPU", 1)), int(total.get("GPU", 0)))

@@ -1,0 +1,1 @@
+"""Tables and plots of a sweep, made from the trial ledger alone."""

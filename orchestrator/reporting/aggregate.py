@@ -1,0 +1,245 @@
+"""From trial records to the rows of a results table: one row a config, mean and spread over its splits.
+
+A mean over fewer splits than the sweep has is never formed: such a row carries its states instead of numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from orchestrator.specs import Config
+    from orchestrator.store.ledger import TrialRecord
+
+METRICS = ("uAP", "mAP", "wAP", "sAP")
+"""Areas under the precision-recall curve, in percent: pooled, genre mean, genre weighted, trailer mean."""
+
+MARKS = {
+    "R": "random weights: a backbone was not pretrained, so the numbers say nothing about it",
+    "S": "synthetic trailers: made by a program, not films",
+    "I": "incomplete: not every split has a result, so no mean is shown",
+    "F": "fewer trailers than the manifest lists: the others failed (see `divita status`)",
+}
+"""Letter of a mark -> what it means; the footnotes of every table."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation (ddof=1) of `n` values; one value has no deviation (`std` None)."""
+
+    mean: float
+    std: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Raises ValueError when there is no value or one that is not finite: a gap is never averaged away."""
+        numbers = np.asarray(values, dtype=np.float64)
+        if numbers.size == 0 or not np.isfinite(numbers).all():
+            raise ValueError(f"mean of finite values needs at least one and no NaN, but got {list(values)}")
+        return cls(float(numbers.mean()), float(numbers.std(ddof=1)) if numbers.size > 1 else None, int(numbers.size))
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """A config as its sweep expects it: `trials` maps each split to the key of its trial."""
+
+    key: str
+    label: str
+    settings: Mapping[str, Any]
+    trials: Mapping[int, str]
+    tables: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, config: Config, key: str, trials: Mapping[int, str], tables: Sequence[str] = ()) -> SweepConfig:
+        return cls(key, config.label, config.flat(), dict(trials), tuple(tables))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One config of a results table. `metrics` and `per_genre` are empty unless every split is done.
+
+    `scores` has the test metrics of the splits that are done; `states` says why the others are not
+    (`failed: NaN loss` or `missing`). `marks` are letters of MARKS.
+    """
+
+    key: str
+    label: str
+    settings: Mapping[str, Any]
+    tables: tuple[str, ...]
+    splits: tuple[int, ...]
+    scores: Mapping[int, Mapping[str, float]]
+    states: Mapping[int, str]
+    metrics: Mapping[str, Spread]
+    per_genre: Mapping[str, Spread]
+    marks: tuple[str, ...]
+    trailers: int | None = None
+    parameters: int | None = None
+    seconds: float = 0.0
+    commits: tuple[str, ...] = ()
+    versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        return not self.states
+
+    @property
+    def progress(self) -> str:
+        """`3 of 3 splits`, or `2 of 3 splits: split 2 failed: NaN loss`."""
+        text = f"{len(self.scores)} of {len(self.splits)} splits"
+        return text if self.complete else f"{text}: " + "; ".join(f"split {s} {why}" for s, why in self.states.items())
+
+
+def aggregate(
+    configs: Sequence[SweepConfig], records: Iterable[TrialRecord], *, trailers: int | None = None
+) -> list[Row]:
+    """One row a config, in the order of `configs`; `trailers` is how many the manifest lists.
+
+    Records are matched by trial key, so those of other sweeps, labels or settings may be among them. Where a
+    trial has both a failed and a done record, the done one counts.
+    """
+    found: dict[str, TrialRecord] = {}
+    for record in records:
+        if record.key not in found or record.status == "done":
+            found[record.key] = record
+    return [_row(config, {s: found.get(k) for s, k in sorted(config.trials.items())}, trailers) for config in configs]
+
+
+def _row(config: SweepConfig, trials: Mapping[int, TrialRecord | None], trailers: int | None) -> Row:
+    present = [r for r in trials.values() if r is not None]
+    states = {split: why for split, r in trials.items() if (why := _state(r))}
+    done = {split: r for split, r in trials.items() if r is not None and split not in states}
+    used = {r.n_train + r.n_val + r.n_test for r in done.values()}
+    genres = dict.fromkeys(g for r in done.values() for g in r.per_genre)
+    shared = [g for g in genres if all(np.isfinite(r.per_genre.get(g, np.nan)) for r in done.values())]
+    complete = bool(done) and not states
+    return Row(
+        key=config.key,
+        label=config.label,
+        settings=config.settings,
+        tables=config.tables,
+        splits=tuple(trials),
+        scores={split: {m: float(r.test[m]) for m in METRICS} for split, r in done.items()},
+        states=states,
+        metrics={m: Spread.of([r.test[m] for r in done.values()]) for m in METRICS} if complete else {},
+        per_genre={g: Spread.of([r.per_genre[g] for r in done.values()]) for g in shared} if complete else {},
+        marks=_marks(config, present, states, used, trailers),
+        trailers=min(used, default=None),
+        parameters=next((r.parameters for r in done.values()), None),
+        seconds=float(sum(r.seconds for r in done.values())),
+        commits=tuple(dict.fromkeys(r.commit for r in present if r.commit)),
+        versions=_versions(present),
+    )
+
+
+def _state(record: TrialRecord | None) -> str:
+    """Why a trial has no result to average; empty when it has one."""
+    if record is None:
+        return "missing"
+    if record.status != "done":
+        return f"{record.status}: {record.reason}" if record.reason else record.status
+    bad = [m for m in METRICS if not np.isfinite(record.test.get(m, np.nan))]
+    return f"has no finite test {', '.join(bad)}" if bad else ""
+
+
+def _marks(
+    config: SweepConfig,
+    records: Sequence[TrialRecord],
+    states: Mapping[int, str],
+    used: set[int],
+    trailers: int | None,
+) -> tuple[str, ...]:
+    weights = {w for r in records for w in r.weights} | set(str(config.settings.get("weights", "")).split("+"))
+    holds = {
+        "R": "random" in weights,
+        "S": any(r.synthetic for r in records),
+        "I": bool(states),
+        "F": len(used) > 1 or (trailers is not None and any(n < trailers for n in used)),
+    }
+    return tuple(mark for mark in MARKS if holds[mark])
+
+
+def _versions(records: Sequence[TrialRecord]) -> dict[str, tuple[str, ...]]:
+    names = dict.fromkeys(name for r in records for name in r.versions)
+    return {n: tuple(dict.fromkeys(str(r.versions[n]) for r in records if n in r.versions)) for n in names}
+
+
+def spread_over_splits(values: Mapping[int, Mapping[str, float]] | Sequence[Mapping[str, float]]) -> dict[str, Spread]:
+    """Metrics of each split (as the chance level has them) -> mean and deviation of each of METRICS."""
+    splits = list(values.values()) if isinstance(values, Mapping) else list(values)
+    return {m: Spread.of([s[m] for s in splits]) for m in METRICS}
+
+
+def setting_names(rows: Sequence[Row]) -> list[str]:
+    """All settings that some row has, dotted ones (`aggregator.heads`) behind the one they belong to."""
+    names = list(dict.fromkeys(name for row in rows for name in row.settings))
+    first: dict[str, int] = {}
+    for place, name in enumerate(names):
+        first.setdefault(name.split(".")[0], place)
+    return sorted(names, key=lambda name: first[name.split(".")[0]])
+
+
+def varied_axes(rows: Sequence[Row]) -> list[str]:
+    """Settings that differ between rows that have them, in the order of the settings.
+
+    `aggregator.<setting>` counts only between rows of one aggregator: a gru without heads does not vary heads.
+    """
+    return [n for n in setting_names(rows) if any(len(values) > 1 for values in _values_by_owner(rows, n).values())]
+
+
+def constant_settings(rows: Sequence[Row]) -> dict[str, Any]:
+    """Settings that every row has with one and the same value."""
+    return {
+        name: value
+        for name, value in (rows[0].settings.items() if rows else ())
+        if all(name in r.settings and r.settings[name] == value for r in rows)
+    }
+
+
+def best_means(rows: Sequence[Row]) -> dict[str, float]:
+    """The highest mean of each metric over the complete rows; no entry where there is none."""
+    return {m: max(r.metrics[m].mean for r in rows if r.complete) for m in METRICS if any(r.complete for r in rows)}
+
+
+def sort_by_score(rows: Sequence[Row], metric: str = "uAP") -> list[Row]:
+    """Best mean first, incomplete rows last; ties keep their order."""
+    return sorted(rows, key=lambda r: -r.metrics[metric].mean if r.complete else np.inf)
+
+
+def distinct_labels(configs: Sequence[SweepConfig] | Sequence[Row]) -> list[str]:
+    """Labels that tell the configs apart: what varies and is not in a label is appended (`heads=2`, `random`)."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for config in configs:
+        groups.setdefault(config.label, []).append(config.settings)
+    varied = {
+        label: [n for n in dict.fromkeys(n for g in group for n in g) if len({g.get(n) for g in group}) > 1]
+        for label, group in groups.items()
+    }
+    return [
+        " ".join([config.label, *(_named(n, config.settings[n]) for n in varied[config.label] if n in config.settings)])
+        for config in configs
+    ]
+
+
+def _named(name: str, value: Any) -> str:
+    return short_weights(value) if name == "weights" else f"{name.rsplit('.', 1)[-1]}={value}"
+
+
+def short_weights(weights: str, components: int = 1) -> str:
+    """Checkpoint paths cut to their last `components` names, for reading: `/long/way/x.pth` -> `x.pth`."""
+    paths = re.split(r"\+(?=/|pretrained|random)", str(weights))
+    return "+".join("/".join(p.rstrip("/").split("/")[-components:]) for p in paths)
+
+
+def _values_by_owner(rows: Sequence[Row], name: str) -> dict[Hashable, set[Any]]:
+    values: dict[Hashable, set[Any]] = {}
+    for row in rows:
+        if name in row.settings:
+            owner = row.settings.get("aggregator") if name.startswith("aggregator.") else None
+            values.setdefault(owner, set()).add(row.settings[name])
+    return values

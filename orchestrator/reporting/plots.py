@@ -1,0 +1,214 @@
+"""One plot a varied axis: the metric of every config, joined where nothing else differs, and the chance level."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from orchestrator.reporting.aggregate import Row, Spread
+from orchestrator.reporting.axes import Axis, Line
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7")
+"""Okabe and Ito's palette, told apart by all common kinds of colour vision; yellow and black have other uses."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P")
+MAX_COLOURED = len(COLOURS)
+FAINT = "#9A9A9A"
+LOG_RATIO = 20
+"""Numeric values that span more than this factor get a logarithmic scale (learning rates)."""
+
+AXIS_TITLES = {
+    "backbone": "Backbone",
+    "weights": "Backbone weights",
+    "clip_strategy": "Clip strategy and grid frames a clip",
+    "frame_rate": "Frame rate of a clip (frames/s)",
+    "clips_per_snippet": "Snippet length (clips)",
+    "aggregator": "Aggregator",
+    "training.learning_rate": "Learning rate",
+    "training.epochs": "Epochs at most",
+    "training.batch_size": "Batch size (trailers)",
+    "training.seed": "Seed",
+}
+
+
+def plot_axis(
+    axis: Axis, rows: Sequence[Row], chance: Mapping[str, Spread] | None = None, *, sweep: str, metric: str = "uAP"
+) -> Figure:
+    """Draw one axis; `rows` are all rows of the sweep, for what the title must say about the data."""
+    level = chance[metric].mean if chance else None
+    shown = [r.metrics[metric] for line in axis.lines for r in line.rows.values()]
+    lowest = min((s.mean - (s.std or 0.0) for s in shown), default=0.0)
+    highest = max((s.mean + (s.std or 0.0) for s in shown), default=100.0)
+    apart = level is not None and lowest - level > max(1.5 * (highest - lowest), 4.0)
+    coloured = len(axis.lines) <= MAX_COLOURED
+    legend_rows = len(axis.lines) if coloured and len(axis.lines) > 1 else 2
+    figure = Figure(figsize=(7.2, 4.8 + 0.12 * legend_rows), layout="constrained")
+    ax, strip = _make_axes(figure, apart)
+    places = _place_values(ax, strip, axis)
+    if coloured:
+        _draw_lines(ax, axis, places, metric)
+    else:
+        _draw_many(ax, axis, places, metric)
+    if level is not None:
+        style: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.2}
+        strip.axhline(level, **style)
+        ax.plot([], [], label=f"chance (label prevalence) {level:.1f}", **style)
+        if apart:
+            strip.set_ylim(level - 1, level + 1)
+            strip.set_yticks([level], [f"{level:.1f}"])
+    _finish(figure, ax, axis, rows, sweep, metric)
+    return figure
+
+
+def _make_axes(figure: Figure, apart: bool) -> tuple[Axes, Axes]:
+    """The axes of the data and those of the chance level: a strip below a broken scale where it lies far off."""
+    if not apart:
+        ax = figure.add_subplot()
+        return ax, ax
+    upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [9, 1], "hspace": 0.02})
+    upper.tick_params(bottom=False, labelbottom=False)
+    upper.spines["bottom"].set_visible(False)
+    lower.spines[["top", "right"]].set_visible(False)
+    slash = {"marker": [(-1, -0.6), (1, 0.6)], "markersize": 9, "linestyle": "none", "color": "black", "clip_on": False}
+    upper.plot([0], [0], transform=upper.transAxes, **slash)
+    lower.plot([0], [1], transform=lower.transAxes, **slash)
+    return upper, lower
+
+
+def render(figure: Figure, kind: str, dpi: int = 150) -> bytes:
+    """The figure as `png` or `svg` bytes; the same figure gives the same bytes."""
+    out = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "divita"}):
+        figure.savefig(out, format=kind, dpi=dpi, metadata={"Date": None} if kind == "svg" else None)
+    return out.getvalue()
+
+
+def _place_values(ax: Axes, lowest: Axes, axis: Axis) -> dict[Any, float]:
+    """Axis value -> x; numbers to scale, names side by side. `lowest` are the axes that carry the labels."""
+    plain = axis.name.removeprefix("training.").replace(".", " ").replace("_", " ").capitalize()
+    title = AXIS_TITLES.get(axis.name, plain)
+    lowest.set_xlabel(title)
+    if not axis.numeric:
+        names = [str(v) for v in axis.values]
+        crowded = sum(map(len, names)) > 70 or max(map(len, names)) * len(names) > 90
+        lowest.set_xticks(range(len(names)), names, rotation=20 if crowded else 0, ha="right" if crowded else "center")
+        ax.set_xlim(-0.6, len(names) - 0.4)
+        return {v: float(i) for i, v in enumerate(axis.values)}
+    low, high = min(axis.values), max(axis.values)
+    if low > 0 and high / low > LOG_RATIO:
+        ax.set_xscale("log")
+        lowest.set_xlabel(f"{title}, logarithmic")
+        lowest.minorticks_off()
+    if len(axis.values) <= 12:
+        lowest.set_xticks(list(axis.values), [f"{v:g}" for v in axis.values])
+    return {v: float(v) for v in axis.values}
+
+
+def _draw_lines(ax: Axes, axis: Axis, places: Mapping[Any, float], metric: str) -> None:
+    """Each line in its colour and marker, with the deviation over splits; a little apart, so that bars show."""
+    span = max(places.values()) - min(places.values())
+    step = 0.0 if ax.get_xscale() == "log" else 0.006 * span if axis.numeric else 0.5 / len(axis.lines)
+    for number, line in enumerate(axis.lines):
+        colour, marker = COLOURS[number], MARKERS[number]
+        shift = number - (len(axis.lines) - 1) / 2
+        xs = [places[v] + shift * step for v in line.rows]
+        spreads = [r.metrics[metric] for r in line.rows.values()]
+        if axis.paired:
+            width, alpha = (1.8, 1.0) if axis.numeric else (0.9, 0.45)
+            ax.plot(xs, [s.mean for s in spreads], color=colour, linewidth=width, alpha=alpha)
+        ax.errorbar(
+            xs, [s.mean for s in spreads], [s.std or 0.0 for s in spreads],
+            fmt="none", ecolor=colour, elinewidth=1.2, capsize=3, alpha=0.8,
+        )  # fmt: skip
+        _draw_points(ax, xs, line, metric, colour, marker, size=46)
+        ax.plot([], [], color=colour, marker=marker, label=line.label or axis.fixed or "each config")
+
+
+def _draw_many(ax: Axes, axis: Axis, places: Mapping[Any, float], metric: str) -> None:
+    """More lines than colours: all of them faint, and the mean of those that share the same values."""
+    for line in axis.lines:
+        xs = [places[v] for v in line.rows]
+        if axis.paired:
+            ax.plot(xs, [r.metrics[metric].mean for r in line.rows.values()], color=FAINT, linewidth=0.8, alpha=0.5)
+        _draw_points(ax, xs, line, metric, FAINT, "o", size=20)
+    what = "joined where nothing else differs" if axis.paired else "they differ in other settings, too"
+    ax.plot([], [], color=FAINT, marker="o", markersize=4, linewidth=0.8, label=f"each config, {what}")
+    values, means, count = axis.mean_line(metric)
+    if not values:
+        return
+    middle, label = [places[v] for v in values], f"mean of {count} such lines"
+    if axis.numeric:
+        ax.plot(middle, means, color=COLOURS[0], marker="D", markersize=7, linewidth=2.4, zorder=5, label=label)
+        return
+    ax.scatter(middle, means, color=COLOURS[0], marker="_", s=900, linewidth=3.5, zorder=5)
+    ax.plot([], [], color=COLOURS[0], linewidth=3.5, label=label)
+    for x, mean in zip(middle, means, strict=True):
+        ax.annotate(
+            f"{mean:.1f}", (x, mean), (20, 0), textcoords="offset points", va="center", zorder=6,
+            color=COLOURS[0], fontweight="bold", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
+
+
+def _draw_points(ax: Axes, xs: Sequence[float], line: Line, metric: str, colour: str, marker: str, size: float) -> None:
+    """Random weights are hollow: such a number says nothing about the backbone."""
+    for x, row in zip(xs, line.rows.values(), strict=True):
+        inside = "white" if "R" in row.marks else colour
+        ax.scatter(
+            [x], [row.metrics[metric].mean], s=size, marker=marker, facecolor=inside, edgecolor=colour, zorder=4,
+            linewidth=1.3,
+        )  # fmt: skip
+
+
+def _finish(figure: Figure, ax: Axes, axis: Axis, rows: Sequence[Row], sweep: str, metric: str) -> None:
+    ax.set_ylabel(f"{metric} on the test part (%)")
+    ax.grid(axis="y", color="#DDDDDD", linewidth=0.7)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.margins(y=0.08)
+    title = f"{metric} by {_plain_name(axis.name)} · {sweep}"
+    figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")
+    ax.set_title("\n".join(_captions(axis, rows)), fontsize=8.5, color="#333333", loc="left")
+    handles, labels = ax.get_legend_handles_labels()
+    shown = [r for line in axis.lines for r in line.rows.values()]
+    if any("R" in r.marks for r in shown) and not all("R" in r.marks for r in rows):
+        hollow = Line2D([], [], color="#555555", marker="o", markerfacecolor="white", linestyle="none")
+        handles, labels = [*handles, hollow], [*labels, "hollow: random backbone weights"]
+    columns = 2 if max(map(len, labels), default=0) < 46 else 1
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
+
+
+def _captions(axis: Axis, rows: Sequence[Row]) -> list[str]:
+    """What the numbers are made of, in short lines under the title."""
+    shown = [r for line in axis.lines for r in line.rows.values()]
+    data = []
+    if any("S" in r.marks for r in rows):
+        data.append("SYNTHETIC TRAILERS, not films")
+    if all("R" in r.marks for r in shown):
+        data.append("RANDOM BACKBONE WEIGHTS throughout")
+    splits = max((len(r.splits) for r in shown), default=0)
+    facts = f"{len(shown)} configs, mean over {splits} splits" if splits > 1 else f"{len(shown)} configs, one split"
+    if len(axis.lines) <= MAX_COLOURED and splits > 1:
+        facts += ", bars: sample standard deviation"
+    left = [f"{axis.unpaired} without a counterpart"] if axis.unpaired else []
+    incomplete = sum(not r.complete for r in rows)
+    left += [f"{incomplete} incomplete"] if incomplete else []
+    lines = [" · ".join(data)] if data else []
+    lines.append(facts)
+    if left:
+        lines.append(f"not shown: {' and '.join(left)}")
+    if axis.fixed and (len(axis.lines) > 1):
+        lines.append(f"all at {axis.fixed}")
+    if not axis.paired:
+        lines.append("The configs differ in other settings, too: not a comparison of this one alone")
+    return [part for line in lines for part in textwrap.wrap(line, 100)]
+
+
+def _plain_name(name: str) -> str:
+    return name.rsplit(".", 1)[-1].replace("_", " ")

@@ -1,0 +1,209 @@
+"""The rows of a sweep as Markdown, CSV and a console table. Pure: text in the caller's hands, no files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.reporting.aggregate import (
+    MARKS,
+    METRICS,
+    Row,
+    Spread,
+    best_means,
+    constant_settings,
+    distinct_labels,
+    setting_names,
+    short_weights,
+    varied_axes,
+)
+
+CHANCE_LABEL = "chance"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a results table; `best` cells are printed in bold."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class ResultsTable:
+    """What every form of a table shows: the varied settings and the metrics as columns, the rest said once."""
+
+    columns: tuple[str, ...]
+    lines: tuple[tuple[Cell, ...], ...]
+    constants: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def metric_columns(self) -> tuple[int, ...]:
+        return tuple(i for i, name in enumerate(self.columns) if name in METRICS)
+
+
+def lay_out(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None) -> ResultsTable:
+    """Choose the columns, mark the best of each metric and put the chance row last."""
+    axes = varied_axes(rows) or (["backbone"] if rows else [])
+    names = _short_names(rows)
+    marked = any(r.marks for r in rows)
+    best = best_means(rows)
+    lines = []
+    for row in rows:
+        cells = [Cell(_shown(row.settings.get(a), names)) for a in axes]
+        cells += [_metric_cell(row, m, best) for m in METRICS]
+        lines.append((*cells, Cell(" ".join(row.marks))) if marked else tuple(cells))
+    if chance:
+        label = [Cell(CHANCE_LABEL), *[Cell("")] * (len(axes) - 1)] if axes else []
+        cells = [*label, *(Cell(format_spread(chance[m])) for m in METRICS)]
+        lines.append((*cells, Cell("")) if marked else tuple(cells))
+    constants = [(n, _shown(v, names)) for n, v in constant_settings(rows).items() if n not in axes]
+    columns = (*axes, *METRICS, *(["marks"] if marked else []))
+    return ResultsTable(columns, tuple(lines), tuple(constants), tuple(_notes(rows, chance)))
+
+
+def format_spread(spread: Spread) -> str:
+    """`57.20 ± 0.55`; without a deviation, that of a single split, `57.20`."""
+    return f"{spread.mean:.2f}" if spread.std is None else f"{spread.mean:.2f} ± {spread.std:.2f}"
+
+
+def to_markdown(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None) -> str:
+    """Constant settings, the table with the best of each metric in bold, and its footnotes."""
+    table = lay_out(rows, chance)
+    aligned = [":--" if i not in table.metric_columns else "--:" for i in range(len(table.columns))]
+    lines = ["| " + " | ".join(map(_escape, table.columns)) + " |", "|" + "|".join(aligned) + "|"]
+    for cells in table.lines:
+        texts = [f"**{_escape(c.text)}**" if c.best else _escape(c.text) for c in cells]
+        lines.append("| " + " | ".join(texts) + " |")
+    head = ["All rows: " + ", ".join(f"{n} `{v}`" for n, v in table.constants) + ".", ""] if table.constants else []
+    return "\n".join([*head, *lines, "", *(f"- {note}" for note in table.notes)]) + "\n"
+
+
+def to_csv(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None) -> str:
+    """Full-precision numbers, one line a config: every setting, mean and deviation, each split, marks.
+
+    An incomplete config has empty means; the splits it does have stand in their own columns. The chance level
+    is the last line, told apart by the first column.
+    """
+    settings = setting_names(rows)
+    splits = sorted({s for r in rows for s in r.splits})
+    genres = list(dict.fromkeys(g for r in rows for g in r.per_genre))
+    columns = ["row", "config_key", "label", "tables", *settings]
+    columns += [f"{m}.{part}" for m in METRICS for part in ("mean", "std")]
+    columns += ["splits_done", "splits_expected", "splits_lacking", *(name for _, name in _MARK_COLUMNS)]
+    columns += [f"{m}.split{s}" for m in METRICS for s in splits]
+    columns += [f"AP.{g}.{part}" for g in genres for part in ("mean", "std")]
+    columns += ["trailers", "parameters", "seconds"]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(_csv_values(row))
+    if chance:
+        writer.writerow({"row": "chance", "label": CHANCE_LABEL, **_spread_values("", chance)})
+    return out.getvalue()
+
+
+def to_console(
+    rows: Sequence[Row], chance: Mapping[str, Spread] | None = None, title: str | None = None, width: int | None = None
+) -> Group:
+    """The same table for a terminal: `console.print(to_console(rows, width=console.width))`.
+
+    Where the lines are longer than `width` characters, deviations go below their means.
+    """
+    table = lay_out(rows, chance)
+    said = [", ".join(f"{n} {v}" for n, v in table.constants)] if table.constants else []
+    shown = Table(
+        title=Text(title, style="bold") if title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    # A word a line, so that a long heading takes no width from the values.
+    headings = [re.sub(r"[_.]", "\n", c.removeprefix("training.")) for c in table.columns]
+    texts = [headings, *([c.text for c in cells] for cells in table.lines)]
+    natural = sum(max(len(part) for t in column for part in t.split("\n")) + 2 for column in zip(*texts, strict=True))
+    narrow = width is not None and natural + 1 > width
+    for i, heading in enumerate(headings):
+        metric = i in table.metric_columns
+        shown.add_column(heading, justify="right" if metric else "left", overflow="fold", no_wrap=metric)
+    for number, cells in enumerate(table.lines, 1):
+        last = number == len(table.lines) - 1 if chance else False
+        lines = [c.text.replace(" ± ", "\n±") if narrow else c.text for c in cells]
+        styles = ["bold" if c.best else "" for c in cells]
+        shown.add_row(*(Text(t, style=s) for t, s in zip(lines, styles, strict=True)), end_section=last)
+    return Group(shown, Text("\n".join([*said, *table.notes]), style="dim"))
+
+
+_MARK_COLUMNS = (("R", "random_weights"), ("S", "synthetic"), ("I", "incomplete"), ("F", "fewer_trailers"))
+
+
+def _metric_cell(row: Row, metric: str, best: Mapping[str, float]) -> Cell:
+    if not row.complete:
+        return Cell(f"{len(row.scores)} of {len(row.splits)} splits" if metric == METRICS[0] else "-")
+    return Cell(format_spread(row.metrics[metric]), best=row.metrics[metric].mean == best[metric])
+
+
+def _notes(rows: Sequence[Row], chance: Mapping[str, Spread] | None) -> list[str]:
+    """What the numbers are, what each mark means, and why each incomplete row is."""
+    counts = sorted({len(r.splits) for r in rows})
+    notes = []
+    if rows:
+        several = f"Mean ± sample standard deviation over {' or '.join(map(str, counts))} test sets"
+        single = "One test set, so no deviation"
+        notes.append(f"{single if counts == [1] else several}, in percent; best of each metric in bold.")
+    if chance:
+        notes.append("chance: the label prevalence, about what a predictor that knows nothing reaches.")
+    for mark, meaning in MARKS.items():
+        count = sum(mark in r.marks for r in rows)
+        share = "every row" if count == len(rows) else f"{count} of {len(rows)} rows"
+        if count:
+            notes.append(f"{mark} ({share}): {meaning}.")
+    labels = zip(rows, distinct_labels(rows), strict=True)
+    return notes + [f"I, {label}: {row.progress}." for row, label in labels if not row.complete]
+
+
+def _csv_values(row: Row) -> dict[str, Any]:
+    values: dict[str, Any] = {"row": "config", "config_key": row.key, "label": row.label, **row.settings}
+    values |= {"tables": ";".join(row.tables), "splits_done": len(row.scores), "splits_expected": len(row.splits)}
+    values["splits_lacking"] = "; ".join(f"{split}: {why}" for split, why in row.states.items())
+    values |= {name: int(mark in row.marks) for mark, name in _MARK_COLUMNS}
+    values |= _spread_values("", row.metrics) | _spread_values("AP.", row.per_genre)
+    values |= {f"{m}.split{s}": score[m] for s, score in row.scores.items() for m in METRICS}
+    return values | {"trailers": row.trailers, "parameters": row.parameters, "seconds": row.seconds}
+
+
+def _spread_values(prefix: str, spreads: Mapping[str, Spread]) -> dict[str, Any]:
+    pairs = {f"{prefix}{name}": s for name, s in spreads.items()}
+    return {f"{n}.mean": s.mean for n, s in pairs.items()} | {f"{n}.std": s.std for n, s in pairs.items()}
+
+
+def _short_names(rows: Sequence[Row]) -> dict[str, str]:
+    """Checkpoint path(s) -> the shortest ends that still tell them apart."""
+    paths = {w for r in rows if "/" in (w := str(r.settings.get("weights", "")))}
+    deepest = max((p.count("/") for p in paths), default=0) + 1
+    for components in range(1, deepest + 1):
+        names = {p: short_weights(p, components) for p in paths}
+        if len(set(names.values())) == len(paths):
+            return names
+    return {}
+
+
+def _shown(value: Any, names: Mapping[str, str]) -> str:
+    if value is None:
+        return "-"
+    return names.get(str(value), f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,217 @@
+"""The trial ledger: one record a trial, which is the truth about it and never changes.
+
+A flat folder: `<trial key>.npz` holds the predictions, `<trial key>.json` the record. The predictions are written
+first, so that the record, when it is there, says that the trial is done. Trials that failed lie under `failed/`
+and count as missing: they run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import types
+import typing
+import zipfile
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from orchestrator.errors import StoreError
+from orchestrator.store import documents
+from orchestrator.store.files import FileTree, map_files
+from orchestrator.store.parts import check_key
+
+STATUSES = ("done", "pruned", "failed")
+
+_FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """Everything that is known of a config on one split.
+
+    `config` is `specs.plain(config)`; `history` has one mapping of plain values an epoch; `test` and `per_genre`
+    are in percent; `weights` says for each stream what its backbone started from; `created` is in ISO 8601.
+    """
+
+    key: str
+    config: dict[str, Any]
+    config_key: str
+    split: int
+    embedding_keys: tuple[str, ...]
+    data_digest: str
+    status: str
+    reason: str | None = None
+    history: tuple[dict[str, Any], ...] = ()
+    best_epoch: int | None = None
+    test: dict[str, Any] = field(default_factory=dict)
+    per_genre: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    parameters: int | None = None
+    n_train: int = 0
+    n_val: int = 0
+    n_test: int = 0
+    weights: tuple[str, ...] = ()
+    synthetic: bool = False
+    versions: dict[str, str] = field(default_factory=dict)
+    commit: str | None = None
+    created: str = ""
+
+    def __post_init__(self) -> None:
+        check_key(self.key)
+        if self.status not in STATUSES:
+            raise ValueError(f"status: {self.status!r} is not one of {', '.join(STATUSES)}")
+        if self.status == "failed" and not self.reason:
+            raise ValueError("reason: a failed trial must say why")
+        for name in ("embedding_keys", "history", "weights"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; what comes back by `from_json` is equal to the record. Raises ValueError on NaN."""
+        values: dict[str, Any] = json.loads(documents.encode(asdict(self), indent=None))
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TrialRecord:
+        """The inverse of `to_json`. Raises ValueError when a field is missing, unknown or of the wrong type."""
+        if set(values) != set(_TYPES):
+            missing, unknown = sorted(set(_TYPES) - set(values)), sorted(set(values) - set(_TYPES))
+            raise ValueError(f"a trial record lacks the fields {missing} and has the unknown fields {unknown}")
+        for name, allowed in _TYPES.items():
+            value = values[name]
+            if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+                raise ValueError(f"{name}: {value!r} is not {' or '.join(t.__name__ for t in allowed)}")
+        return cls(**values)
+
+
+class Ledger:
+    """Trial records by key, under one tree. Any number of processes may write different trials at once."""
+
+    def __init__(self, tree: FileTree) -> None:
+        self._tree = tree
+
+    def keys(self) -> frozenset[str]:
+        """Keys of the trials that are done or pruned, by one listing: opens no file, so a torn record counts."""
+        names = set(self._tree.names())
+        return frozenset(n[:-5] for n in names if n.endswith(".json") and f"{n[:-5]}.npz" in names)
+
+    def write(self, record: TrialRecord, predictions: Mapping[str, np.ndarray] | None = None) -> bool:
+        """Adds a trial; False when it is there already, since a record never changes. Raises StoreError.
+
+        `predictions` are plain arrays (`mids`, `probabilities` float32 (n_test, genres), `labels`, …); a failed
+        trial has none.
+        """
+        if self._holds(record.key):
+            return False
+        body: dict[str, Any] = {"record": record.to_json()}
+        if record.status == "failed":
+            self._tree.write_bytes(f"{_FAILED}/{record.key}.json", documents.seal(body))
+            return True
+        data = _pack(predictions or {})
+        body["predictions"] = hashlib.sha256(data).hexdigest()
+        self._tree.write_bytes(f"{record.key}.npz", data)
+        self._tree.write_bytes(f"{record.key}.json", documents.seal(body))
+        self._tree.remove(f"{_FAILED}/{record.key}.json")
+        return True
+
+    def read(self, key: str) -> TrialRecord:
+        """The record of a trial. Raises StoreError when it is not there or torn."""
+        body = self._read(key)
+        if body is None:
+            raise StoreError(f"{self._tree.where(f'{key}.json')}: no such trial; `divita run` again makes it")
+        return TrialRecord.from_json(body["record"])
+
+    def read_many(self, keys: Iterable[str]) -> dict[str, TrialRecord]:
+        """Records of those trials that are there and whole; torn ones are set aside with a warning."""
+        wanted = list(keys)
+        bodies = map_files(self._read, wanted)
+        return {k: TrialRecord.from_json(b["record"]) for k, b in zip(wanted, bodies, strict=True) if b is not None}
+
+    def predictions(self, key: str) -> dict[str, np.ndarray]:
+        """The arrays written with a trial. Raises StoreError when they or the record are missing or torn.
+
+        A trial whose predictions are torn is set aside whole, so that the next run makes it again.
+        """
+        body = self._read(key)
+        if body is None:
+            raise StoreError(f"{self._tree.where(f'{key}.json')}: no such trial; `divita run` again makes it")
+        path = f"{key}.npz"
+        try:
+            return _unpack(self._read_predictions(path, body))
+        except FileNotFoundError:
+            why = "its predictions are missing"
+        except (ValueError, KeyError, zipfile.BadZipFile) as fault:
+            why = "its predictions are torn"
+            documents.set_torn_aside(self._tree, path, fault)
+        documents.set_torn_aside(self._tree, f"{key}.json", why)
+        raise StoreError(f"{self._tree.where(path)}: missing or torn; `divita run` again makes the trial again")
+
+    def failed(self, keys: Collection[str] | None = None) -> dict[str, TrialRecord]:
+        """Trials (of `keys`, or all) that failed when they ran last and did not succeed since."""
+        names = self._tree.names(_FAILED)
+        found = [n[:-5] for n in names if n.endswith(".json") and (keys is None or n[:-5] in keys)]
+        if not found:
+            return {}
+        done = self.keys()
+        left = [key for key in found if key not in done]
+        bodies = map_files(lambda key: self._read(f"{_FAILED}/{key}"), left)
+        return {k: TrialRecord.from_json(b["record"]) for k, b in zip(left, bodies, strict=True) if b is not None}
+
+    def _holds(self, key: str) -> bool:
+        """Whether the trial is there, record and predictions whole."""
+        body = self._read(key, warn=False)
+        try:
+            return body is not None and bool(self._read_predictions(f"{key}.npz", body))
+        except (FileNotFoundError, ValueError):
+            return False
+
+    def _read_predictions(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """The bytes of a predictions file. Raises FileNotFoundError, ValueError when it is torn."""
+        data = self._tree.read_bytes(path)
+        if hashlib.sha256(data).hexdigest() != body.get("predictions"):
+            raise ValueError("its checksum is not the one in the record")
+        return data
+
+    def _read(self, name: str, warn: bool = True) -> dict[str, Any] | None:
+        """The body of a sealed record, checked; None when there is none or it is torn."""
+        path = f"{name}.json"
+        try:
+            body = documents.unseal(self._tree.read_bytes(path))
+            key = TrialRecord.from_json(body["record"]).key
+            if key != name.rsplit("/", 1)[-1]:
+                raise ValueError(f"it is the record of trial {key}")
+            return dict(body)
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as fault:
+            if warn:
+                documents.set_torn_aside(self._tree, path, fault)
+            return None
+
+
+def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
+    plain = {name: np.asarray(array) for name, array in arrays.items()}
+    for name, array in plain.items():
+        if array.dtype.hasobject:
+            raise ValueError(f"predictions: {name}: must be plain numbers or text, but holds Python objects")
+    buffer = io.BytesIO()
+    np.savez(buffer, **plain)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _unpack(data: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _types_of(hint: Any) -> tuple[type, ...]:
+    """Types that JSON may hold for a field: lists for tuples, whole numbers for floats."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    plain = {tuple: (list, tuple), float: (float, int)}
+    return tuple(t for o in options for t in plain.get(typing.get_origin(o) or o, (typing.get_origin(o) or o,)))
+
+
+_TYPES = {name: _types_of(hint) for name, hint in typing.get_type_hints(TrialRecord).items()}

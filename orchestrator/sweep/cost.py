@@ -1,0 +1,76 @@
+"""What a plan will cost on this machine, from the rates that earlier runs of the workspace measured. Pure.
+
+A kind of work that was never measured here has no estimate: it is named instead of guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from orchestrator.specs import GRID_FPS
+from orchestrator.sweep.plan import Plan
+
+MEAN_SECONDS = 122
+"""Mean length of a trailer of Trailers12k (paper §3), for trailers whose length is not known yet."""
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """Work of one kind: how many units, of what, and core-seconds where the rate is known."""
+
+    kind: str
+    units: float
+    unit: str
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The work that a plan lacks. Seconds are of one core (or of one GPU actor where the rates come from a GPU)."""
+
+    items: tuple[WorkItem, ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(item.seconds or 0.0 for item in self.items)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Kinds of work never measured in this workspace."""
+        return tuple(item.kind for item in self.items if item.seconds is None)
+
+    def to_json(self) -> dict[str, Any]:
+        rows = [
+            {"kind": i.kind, "units": round(i.units), "unit": i.unit, "core_seconds": i.seconds} for i in self.items
+        ]
+        return {"core_seconds": self.seconds, "not_measured_yet": list(self.unknown), "work": rows}
+
+
+def estimate(plan: Plan, rates: Mapping[str, float], frames: Mapping[str, int], detected: frozenset[str]) -> Estimate:
+    """The cost of what is missing.
+
+    rates: seconds a unit (store.rates). frames: grid frames of the trailers whose length is known. detected: trailers
+    whose shots are known.
+    """
+    usual = fmean(frames.values()) if frames else MEAN_SECONDS * GRID_FPS
+    work: dict[tuple[str, str], float] = {}
+
+    def add(kind: str, unit: str, units: float) -> None:
+        if units:
+            work[kind, unit] = work.get((kind, unit), 0.0) + units
+
+    add("decode", "frames", sum(frames.get(mid, usual) for mid in plan.to_decode))
+    by_shot = {mid for s in plan.sets if s.spec.clip.strategy == "shot" for mid in s.missing}
+    add("shots", "frames", sum(frames.get(mid, usual) for mid in by_shot - detected))
+    for s in plan.sets:
+        add(f"embed {s.spec.backbone.name}", "clips", sum(frames.get(m, usual) for m in s.missing) / s.spec.clip.frames)
+    epochs = sum(c.config.training.epochs for c in plan.configs for t in c.trials if not t.done)
+    add("train", "epochs at most", epochs)
+    items = []
+    for (kind, unit), units in work.items():
+        rate = rates.get(kind)
+        items.append(WorkItem(kind, units, unit, None if rate is None else rate * units))
+    return Estimate(tuple(items))

@@ -1,0 +1,131 @@
+"""The fields of a config as a search space spells them: what each may be, and how they become a Config."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from orchestrator.backbones.registry import entry
+from orchestrator.errors import InputError
+from orchestrator.specs import (
+    AGGREGATORS,
+    AggregatorSpec,
+    BackboneSpec,
+    ClipSpec,
+    Config,
+    EmbeddingSpec,
+    TrainSpec,
+)
+from orchestrator.training.check import config_problems
+
+DEFAULTS: dict[str, Any] = {
+    "backbone": "swin_3d",
+    "weights": "pretrained",
+    "clip_strategy": "shot-24",
+    "frame_rate": 24,
+    "clips_per_snippet": 30,
+    "aggregator": "transformer",
+} | {f"training.{f.name}": f.default for f in fields(TrainSpec)}
+"""Every field with the study's default config D (FIDELITY, The experiments)."""
+
+Place = Callable[[str], str]
+"""Field -> `file.yaml:line`, for messages."""
+
+
+def build_config(cell: Mapping[str, Any], place: Place) -> Config:
+    """A Config from fields under their YAML names; a field left out takes its default."""
+    values = DEFAULTS | dict(cell)
+    names = [part.strip() for part in _text(values, "backbone", place).split("+")]
+    for name in names:
+        _located("backbone", place, lambda name=name: entry(name))  # type: ignore[misc]
+    rate = values["frame_rate"]
+    clip = _located("clip_strategy", place, lambda: ClipSpec.parse(values["clip_strategy"], rate))
+    streams = tuple(EmbeddingSpec(clip, BackboneSpec(n, _weights(n, values["weights"], names, place))) for n in names)
+    if len(set(streams)) < len(streams):
+        raise InputError(f"{place('backbone')}: backbone: {values['backbone']!r} fuses a backbone with itself")
+    settings = {
+        f.name: _number(f"training.{f.name}", values[f"training.{f.name}"], f.default, place) for f in fields(TrainSpec)
+    }
+    snippet = _number("clips_per_snippet", values["clips_per_snippet"], DEFAULTS["clips_per_snippet"], place)
+    config = Config(streams, _aggregator(values["aggregator"], place), int(snippet), TrainSpec(**settings))
+    if problems := config_problems(config):
+        fields_at_fault = [p.split(":")[0] for p in problems]
+        places = [place("aggregator" if f.startswith("aggregator.") else f) for f in fields_at_fault]
+        raise InputError([f"{at}: {problem}" for at, problem in zip(places, problems, strict=True)])
+    return config
+
+
+def _located(field: str, place: Place, build: Callable[[], Any]) -> Any:
+    """Runs `build` and puts the place in front of what it complains of."""
+    try:
+        return build()
+    except InputError as error:
+        named = str(error).split(":")[0]
+        if named in DEFAULTS:
+            raise InputError(f"{place(named)}: {error}") from error
+        raise InputError(f"{place(field)}: {field}: {error}") from error
+
+
+def _text(values: Mapping[str, Any], field: str, place: Place) -> str:
+    if not isinstance(values[field], str) or not values[field].strip():
+        raise InputError(f"{place(field)}: {field}: {values[field]!r} is not a name")
+    return values[field]
+
+
+def _weights(backbone: str, weights: Any, names: list[str], place: Place) -> str:
+    """`weights` is one value for every backbone, or a mapping of backbone to value."""
+    if isinstance(weights, Mapping):
+        weights = weights.get(backbone, DEFAULTS["weights"])
+    if not isinstance(weights, str) or not weights:
+        raise InputError(
+            f"{place('weights')}: weights: {weights!r} is not pretrained, random, a checkpoint path, "
+            f"or a mapping of backbones ({', '.join(names)}) to one of these"
+        )
+    return weights
+
+
+def _aggregator(value: Any, place: Place) -> AggregatorSpec:
+    """`gru`, or `{name: gru, units: 64}`."""
+    where = place("aggregator")
+    options = dict(value) if isinstance(value, Mapping) else {"name": value}
+    name = options.pop("name", None)
+    if not isinstance(name, str) or name not in AGGREGATORS:
+        raise InputError(f"{where}: aggregator: {name!r} is not one of {', '.join(AGGREGATORS)}")
+    spec = AGGREGATORS[name]
+    known = {f.name: f.default for f in fields(spec)}
+    for key in options:
+        if key not in known:
+            raise InputError(f"{where}: aggregator: {name}: {key}: unknown setting{suggest(key, known)}")
+    return spec(**{k: _number(k, v, known[k], lambda _: f"{where}: aggregator: {name}") for k, v in options.items()})
+
+
+def _number(field: str, value: Any, default: Any, place: Place) -> int | float:
+    """Whole where the default is whole, else real; PyYAML reads `1e-4` as text, so number-like text is a real."""
+    if isinstance(default, int):
+        if type(value) is not int:
+            raise InputError(f"{place(field)}: {field}: {value!r} is not a whole number")
+        return value
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9.]+[eE][+-]?[0-9]+", value):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"{place(field)}: {field}: {value!r} is not a number")
+    return float(value)
+
+
+def check_name(name: Any, where: str) -> None:
+    """Names become folders, MLflow experiments and file names."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise InputError(
+            f"{where}: name: {name!r} may hold only letters, digits, '.', '_' and '-', such as clip_generation"
+        )
+
+
+def suggest(word: Any, known: Iterable[str]) -> str:
+    """`; did you mean …?`, or what is allowed."""
+    known = list(known)
+    close = difflib.get_close_matches(str(word), known, 1)
+    return f"; did you mean {close[0]}?" if close else f"; allowed are {', '.join(known)}"

@@ -1,0 +1,227 @@
+"""What a sweep still needs: a pure function of the search space, the manifest and what the workspace holds.
+
+A config's embedding sets are extracted for every trailer of the sweep before any of its trials runs, so a trial's key,
+which covers the rows it reads, is known exactly when its sets are complete; until then the trial is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.data.manifest import Manifest
+from orchestrator.errors import InputError
+from orchestrator.specs import Config, EmbeddingSpec, config_key, trial_key
+from orchestrator.store.failures import Failure
+from orchestrator.sweep.identity import embedding_key
+from orchestrator.sweep.space import Space
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What the workspace holds that matters to one sweep.
+
+    `current` is the digest of each trailer's video as it is now; a trailer whose video was never read, or that has no
+    path, is not in it. `rows` holds per embedding set the digests stored for each trailer.
+    """
+
+    current: Mapping[str, str]
+    rows: Mapping[str, Mapping[str, frozenset[str]]]
+    failures: tuple[Failure, ...]
+    trials: frozenset[str]
+
+
+@dataclass(frozen=True)
+class SetPlan:
+    """One embedding set: which trailers it has, which it lacks, and which configs share it."""
+
+    key: str
+    spec: EmbeddingSpec
+    cached: Mapping[str, str]
+    """Trailer id -> digest of the row that is there."""
+    missing: tuple[str, ...]
+    configs: int
+    tables: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """A config on one split; the digest of its data and its key are None until the config's sets are complete."""
+
+    split: int
+    data: str | None
+    key: str | None
+    done: bool
+
+
+@dataclass(frozen=True)
+class ConfigPlan:
+    """A config, its key, the tables that it stands in, and its trials."""
+
+    config: Config
+    key: str
+    tables: tuple[str, ...]
+    embedding_keys: tuple[str, ...]
+    trials: tuple[TrialPlan, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is and what is to do. `failed` are trailers that no trial of the sweep uses."""
+
+    space: Space
+    trailers: tuple[str, ...]
+    """Ids that the sweep uses: those of the manifest that did not fail."""
+    failed: tuple[Failure, ...]
+    sets: tuple[SetPlan, ...]
+    configs: tuple[ConfigPlan, ...]
+    splits: tuple[int, ...]
+
+    @property
+    def to_decode(self) -> tuple[str, ...]:
+        """Trailers with a missing row in some set, each decoded once, in manifest order."""
+        missing = {mid for s in self.sets for mid in s.missing}
+        return tuple(mid for mid in self.trailers if mid in missing)
+
+    @property
+    def trials(self) -> tuple[TrialPlan, ...]:
+        return tuple(t for c in self.configs for t in c.trials)
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain values, for `divita plan --json`."""
+        done = sum(t.done for t in self.trials)
+        rows = sum(len(s.cached) for s in self.sets)
+        missing = sum(len(s.missing) for s in self.sets)
+        return {
+            "sweep": self.space.name,
+            "tables": {t.name: len(t.configs) for t in self.space.tables},
+            "configs": len(self.configs),
+            "splits": list(self.splits),
+            "trials": len(self.trials),
+            "trailers": len(self.trailers),
+            "failed_trailers": len(self.failed),
+            "embedding_sets": len(self.sets),
+            "decode_passes": int(bool(self.to_decode)),
+            "trailers_to_decode": len(self.to_decode),
+            "cached": {"rows": rows, "embedding_sets": sum(not s.missing for s in self.sets), "trials": done},
+            "missing": {
+                "rows": missing,
+                "embedding_sets": sum(bool(s.missing) for s in self.sets),
+                "trials": len(self.trials) - done,
+            },
+            "without_sharing": {
+                "decode_passes": len(self.configs),
+                "backbone_passes": sum(len(c.embedding_keys) for c in self.configs),
+            },
+            "sets": [
+                {
+                    "key": s.key,
+                    "name": s.spec.name,
+                    "weights": s.spec.backbone.weights,
+                    "cached": len(s.cached),
+                    "missing": len(s.missing),
+                    "configs": s.configs,
+                    "tables": list(s.tables),
+                }
+                for s in self.sets
+            ],
+        }
+
+
+def make_plan(space: Space, manifest: Manifest, inventory: Inventory) -> Plan:
+    """Subtracts what is there from what `space` asks for on the trailers of `manifest`."""
+    splits = _splits(space, manifest)
+    configs, tables = space.configs, space.tables_of()
+    users: dict[EmbeddingSpec, dict[Config, None]] = {}
+    for config in configs:
+        for stream in config.streams:
+            users.setdefault(stream, {})[config] = None
+    keys = {spec: embedding_key(spec) for spec in users}
+    failed = _failed(manifest, inventory, frozenset(keys.values()))
+    trailers = tuple(mid for mid in manifest.mids if mid not in failed)
+    paths = dict(zip(manifest.mids, manifest.paths, strict=True))
+    sets = []
+    for spec, key in keys.items():
+        cached = _cached(trailers, paths, inventory.rows.get(key, {}), inventory.current)
+        sets.append(
+            SetPlan(
+                key,
+                spec,
+                cached,
+                tuple(mid for mid in trailers if mid not in cached),
+                len(users[spec]),
+                tuple(dict.fromkeys(t for config in users[spec] for t in tables[config])),
+            )
+        )
+    data = _DataDigests(manifest.subset(trailers), {s.key: s for s in sets})
+    planned = []
+    for config in configs:
+        embedding_keys = tuple(keys[s] for s in config.streams)
+        trials = []
+        for split in splits:
+            digest = data.of(embedding_keys, split)
+            key = None if digest is None else trial_key(config, embedding_keys, split, digest)
+            trials.append(TrialPlan(split, digest, key, key in inventory.trials))
+        key = config_key(config, embedding_keys)
+        planned.append(ConfigPlan(config, key, tables[config], embedding_keys, tuple(trials)))
+    return Plan(space, trailers, tuple(failed.values()), tuple(sets), tuple(planned), splits)
+
+
+def _splits(space: Space, manifest: Manifest) -> tuple[int, ...]:
+    there = tuple(range(manifest.splits.shape[1]))
+    lacking = [s for s in space.splits or () if s not in there]
+    if lacking:
+        raise InputError(
+            f"{space.source}: splits: {lacking[0]} is not one of the manifest's splits {', '.join(map(str, there))}"
+        )
+    return space.splits or there
+
+
+def _failed(manifest: Manifest, inventory: Inventory, keys: frozenset[str]) -> dict[str, Failure]:
+    """Trailers whose video, as it is now, is known to fail for one of the sets."""
+    mids = set(manifest.mids)
+    return {
+        f.mid: f
+        for f in inventory.failures
+        if f.mid in mids and keys.intersection(f.sets) and f.digest == inventory.current.get(f.mid)
+    }
+
+
+def _cached(
+    trailers: tuple[str, ...],
+    paths: Mapping[str, str | None],
+    rows: Mapping[str, frozenset[str]],
+    current: Mapping[str, str],
+) -> dict[str, str]:
+    """Trailer -> digest of its row. With a path, only a row of the video as it is now counts; without, any row does."""
+    cached = {}
+    for mid in trailers:
+        stored = rows.get(mid)
+        if not stored:
+            continue
+        if paths[mid] is None:
+            cached[mid] = min(stored)
+        elif current.get(mid) in stored:
+            cached[mid] = current[mid]
+    return cached
+
+
+class _DataDigests:
+    """The data part of trial keys, computed once for all configs that read the same sets."""
+
+    def __init__(self, manifest: Manifest, sets: Mapping[str, SetPlan]) -> None:
+        self._manifest, self._sets = manifest, sets
+        self._known: dict[tuple[tuple[str, ...], int], str | None] = {}
+
+    def of(self, embedding_keys: tuple[str, ...], split: int) -> str | None:
+        at = (embedding_keys, split)
+        if at not in self._known:
+            sets = [self._sets[key] for key in embedding_keys]
+            if any(s.missing for s in sets):
+                self._known[at] = None
+            else:
+                # Streams cut from one video share its digest; imported sets may each have their own.
+                digests = {mid: "+".join(sorted({s.cached[mid] for s in sets})) for mid in self._manifest.mids}
+                self._known[at] = self._manifest.data_digest(digests, split)
+        return self._known[at]

@@ -1,0 +1,1 @@
+"""MLflow as a view of the trial ledger: the only room that imports mlflow."""

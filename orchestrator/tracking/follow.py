@@ -1,0 +1,69 @@
+"""MLflow kept up to date while a sweep runs, from a thread of the driver, so that training never waits for it."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+
+from orchestrator.reporting.aggregate import SweepConfig
+from orchestrator.store.ledger import Ledger
+from orchestrator.tracking.client import TrackingUnavailable
+from orchestrator.tracking.view import MlflowView
+
+log = logging.getLogger(__name__)
+
+
+class Follower:
+    """Shows configs in MLflow as they finish. A store that is away is tried again with the next config.
+
+    `configs` are all of the sweep, `trailers` the number in the manifest. Leaving the context stops the thread after
+    what it has begun; `finish` brings everything up to date.
+    """
+
+    def __init__(self, view: MlflowView, configs: Sequence[SweepConfig], ledger: Ledger, trailers: int) -> None:
+        self._view, self._configs, self._ledger, self._trailers = view, configs, ledger, trailers
+        self._by_key = {config.key: config for config in configs}
+        self._finished: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._follow, name="mlflow", daemon=True)
+
+    def __enter__(self) -> Follower:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._finished.put(None)
+        self._thread.join()
+
+    def add(self, config_key: str) -> None:
+        """A config has new records."""
+        self._finished.put(config_key)
+
+    def finish(self) -> bool:
+        """Shows everything that the ledger has; False where MLflow can't be reached. Call after leaving the context."""
+        try:
+            self._sync(self._configs)
+        except TrackingUnavailable as error:
+            log.warning("%s", error)
+            return False
+        return True
+
+    def _follow(self) -> None:
+        while (key := self._finished.get()) is not None:
+            try:
+                self._sync([self._by_key[key]])
+            except TrackingUnavailable as error:
+                log.debug("%s; tried again with the next config", error)
+            except Exception:  # MLflow is only a view: no fault of it may stop the sweep
+                log.exception("MLflow: %s could not be shown", key)
+
+    def _sync(self, configs: Sequence[SweepConfig]) -> None:
+        keys = [key for config in configs for key in config.trials.values() if key]
+        done = self._ledger.read_many(keys)
+        failed = self._ledger.failed([key for key in keys if key not in done])
+        records = [*failed.values(), *done.values()]
+        self._view.sync(self._configs, records, self._ledger.predictions, trailers=self._trailers)

@@ -1,0 +1,269 @@
+"""The ledger shown in MLflow: an experiment a sweep, a parent run a config, a child run a trial.
+
+MLflow is never the record: runs are found by the keys in their tags, so that writing again changes nothing, what a
+crash left half written is replaced, and a view that was away or lost is rebuilt from the ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from orchestrator.errors import StoreError
+from orchestrator.reporting.aggregate import Row, SweepConfig, aggregate, distinct_labels
+from orchestrator.store.ledger import TrialRecord
+from orchestrator.tracking import artifacts
+from orchestrator.tracking.client import TrackingUnavailable, artifact_folder, faults, open_client, unavailable
+from orchestrator.tracking.entries import (
+    CONFIG_KEY,
+    TRIAL_KEY,
+    TRIAL_KEYS,
+    WRITTEN,
+    RunContent,
+    describe_config,
+    describe_trial,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+log = logging.getLogger(__name__)
+
+Predictions = Callable[[str], Mapping[str, np.ndarray]]
+
+PARENT, RUN_NAME = "mlflow.parentRunId", "mlflow.runName"
+MAX_METRICS, MAX_PAIRS, PAGE = 800, 90, 1000
+"""Entries a request: MLflow takes 1000 metrics, 100 params, 100 tags and 1000 in all."""
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """Runs that a sync wrote and left as they were; `skipped` names trials whose predictions can't be read."""
+
+    written: int = 0
+    unchanged: int = 0
+    skipped: tuple[str, ...] = ()
+
+
+class MlflowView:
+    """The view of one sweep; opens the store at the first `sync`.
+
+    `artifacts` is where files lie in a store that does not keep them itself; beside the file for SQLite.
+    """
+
+    def __init__(self, tracking_uri: str, experiment: str, artifacts: str | None = None) -> None:
+        self.tracking_uri, self.experiment = tracking_uri, experiment
+        self._artifacts = artifacts
+        self._client: MlflowClient | None = None
+        self._experiment_id = ""
+        self._trials: dict[str, Run] = {}
+        self._configs: dict[str, list[Run]] = {}
+
+    def sync(
+        self,
+        configs: Sequence[SweepConfig],
+        records: Iterable[TrialRecord],
+        predictions: Predictions | None = None,
+        *,
+        trailers: int | None = None,
+    ) -> SyncReport:
+        """Make MLflow show these records; writes only what differs.
+
+        `configs` are all of the sweep (their names depend on one another); `records` may be those of some configs,
+        but of all their splits. `predictions` is `Ledger.predictions`, `trailers` the number in the manifest.
+
+        Raises TrackingUnavailable when the store is away; calling again later with all records catches up.
+        """
+        given = list(records)
+        try:
+            self._open()
+            return self._write_all(configs, given, predictions, trailers)
+        except TrackingUnavailable:
+            self._client = None
+            raise
+        except faults() as error:
+            self._client = None
+            raise unavailable(self.tracking_uri, error) from error
+
+    def _open(self) -> None:
+        """Connect and read all runs of the experiment once; after that the view knows them."""
+        if self._client is not None:
+            return
+        client = open_client(self.tracking_uri)
+        self._experiment_id = self._find_experiment(client)
+        self._trials, self._configs = {}, {}
+        for run in _search_runs(client, self._experiment_id):
+            if TRIAL_KEY in run.data.tags:
+                self._keep_one(client, run)
+            elif CONFIG_KEY in run.data.tags:
+                self._configs.setdefault(run.data.tags[CONFIG_KEY], []).append(run)
+        self._client = client
+
+    def _find_experiment(self, client: MlflowClient) -> str:
+        found = client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            if found.lifecycle_stage == "deleted":
+                client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+        folder = artifact_folder(self.tracking_uri)
+        location = self._artifacts or (folder.as_uri() if folder is not None else None)
+        # Otherwise the UI asks whether these are runs of a language model.
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        return str(client.create_experiment(self.experiment, artifact_location=location, tags=tags))
+
+    def _keep_one(self, client: MlflowClient, run: Run) -> None:
+        """Of several runs of a trial, as two drivers at once leave them, the one that was written whole stays."""
+        key = run.data.tags[TRIAL_KEY]
+        other = self._trials.setdefault(key, run)
+        if other is not run:
+            better = max((other, run), key=lambda r: (WRITTEN in r.data.tags, r.info.status == "FINISHED"))
+            client.delete_run((run if better is other else other).info.run_id)
+            self._trials[key] = better
+
+    def _write_all(
+        self,
+        configs: Sequence[SweepConfig],
+        records: Sequence[TrialRecord],
+        predictions: Predictions | None,
+        trailers: int | None,
+    ) -> SyncReport:
+        rows = aggregate(configs, records, trailers=trailers)
+        names = distinct_labels(configs)
+        by_key: dict[str, TrialRecord] = {}
+        for record in records:
+            if record.key not in by_key or record.status == "done":
+                by_key[record.key] = record
+        report = SyncReport()
+        for config, row, name in zip(configs, rows, names, strict=True):
+            present = [by_key[k] for _, k in sorted(config.trials.items()) if k in by_key]
+            if present:
+                report = self._write_config(config, replace(row, label=name), present, predictions, report)
+        return report
+
+    def _write_config(
+        self,
+        config: SweepConfig,
+        row: Row,
+        records: Sequence[TrialRecord],
+        predictions: Predictions | None,
+        report: SyncReport,
+    ) -> SyncReport:
+        content = describe_config(row, records, row.label, config.trials.values())
+        parent = self._parent(config, content)
+        for record in records:
+            report = self._write_trial(record, row, parent.info.run_id, predictions, report)
+        if _holds(parent, content):
+            return replace(report, unchanged=report.unchanged + 1)
+        with tempfile.TemporaryDirectory() as folder:
+            artifacts.write_config(records[0], Path(folder))
+            self._fill(parent, content, Path(folder))
+        others = [r for r in self._configs[config.key] if r.info.run_id != parent.info.run_id]
+        self._configs[config.key] = [*others, self._reread(parent)]
+        return replace(report, written=report.written + 1)
+
+    def _parent(self, config: SweepConfig, content: RunContent) -> Run:
+        """The config's run, made where there is none.
+
+        One whose trials are all others (labels or videos have changed since) stays for itself. One that shows
+        means over fewer splits than are expected now is replaced: MLflow can't take a metric back.
+        """
+        known = self._configs.setdefault(config.key, [])
+        wanted, shows = set(config.trials.values()), {p.name for p in content.metrics}
+        found: Run | None = None
+        for run in list(known):
+            if not wanted & set(run.data.tags.get(TRIAL_KEYS, "").split(",")):
+                continue
+            means = {name for name in run.data.metrics if name.endswith((".mean", ".std"))}
+            if found is None and means <= shows:
+                found = run
+            else:
+                self._mlflow.delete_run(run.info.run_id)
+                known.remove(run)
+        if found is None:
+            found = self._create(content)
+            known.append(found)
+        return found
+
+    def _write_trial(
+        self, record: TrialRecord, row: Row, parent: str, predictions: Predictions | None, report: SyncReport
+    ) -> SyncReport:
+        content = describe_trial(record, row)
+        run = self._trials.get(record.key)
+        if run is not None and _holds(run, content):
+            if run.data.tags.get(PARENT) != parent:
+                self._mlflow.set_tag(run.info.run_id, PARENT, parent)
+            return replace(report, unchanged=report.unchanged + 1)
+        with tempfile.TemporaryDirectory() as folder:
+            artifacts.write_config(record, Path(folder))
+            try:
+                if predictions is not None and record.status == "done":
+                    artifacts.write_predictions(record, row, predictions(record.key), Path(folder))
+            except StoreError as error:
+                log.warning("MLflow: %s, split %d is left out: %s", row.label, record.split, error)
+                return replace(report, skipped=(*report.skipped, record.key))
+            if run is not None:
+                self._mlflow.delete_run(run.info.run_id)
+                del self._trials[record.key]
+            run = self._create(content, {PARENT: parent})
+            self._fill(run, content, Path(folder))
+        self._trials[record.key] = self._reread(run)
+        return replace(report, written=report.written + 1)
+
+    def _create(self, content: RunContent, tags: Mapping[str, str] | None = None) -> Run:
+        """A run with its tags, so that a crash right after leaves one that is found again."""
+        every = {**content.tags, **(tags or {})}
+        return self._mlflow.create_run(self._experiment_id, content.start, every, content.name)
+
+    def _fill(self, run: Run, content: RunContent, folder: Path) -> None:
+        """Write the files and all that the run lacks, then the mark that it is whole, then its end."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        run_id, had = run.info.run_id, run.data
+        self._mlflow.log_artifacts(run_id, str(folder))
+        points = [p for p in content.metrics if p.step or had.metrics.get(p.name) != p.value]
+        metrics = _chunks([Metric(p.name, p.value, p.time, p.step) for p in points], MAX_METRICS)
+        # A param can't change: one that does without another key (the path of the same weights) keeps its first value.
+        params = _chunks([Param(n, v) for n, v in content.params.items() if n not in had.params], MAX_PAIRS)
+        wanted = {**content.tags, RUN_NAME: content.name}
+        tags = [RunTag(n, v) for n, v in wanted.items() if had.tags.get(n) != v]
+        # The store takes tags last, and of several batches the mark is in the last.
+        marked = _chunks([*tags, RunTag(WRITTEN, content.fingerprint)], MAX_PAIRS)
+        for count in range(size := max(len(metrics), len(params), len(marked))):
+            batch = [
+                part[place] if (place := count - size + len(part)) >= 0 else [] for part in (metrics, params, marked)
+            ]
+            self._mlflow.log_batch(run_id, *batch)
+        self._mlflow.set_terminated(run_id, content.status, content.end)
+
+    def _reread(self, run: Run) -> Run:
+        return self._mlflow.get_run(run.info.run_id)
+
+    @property
+    def _mlflow(self) -> MlflowClient:
+        assert self._client is not None
+        return self._client
+
+
+def _holds(run: Run, content: RunContent) -> bool:
+    return run.data.tags.get(WRITTEN) == content.fingerprint and run.info.status == content.status
+
+
+def _search_runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], max_results=PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _chunks(values: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [values[start : start + size] for start in range(0, len(values), size)]

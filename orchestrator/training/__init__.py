@@ -1,0 +1,1 @@
+"""Training of one head on one split: snippets, trainer, metrics."""

@@ -1,0 +1,1 @@
+"""Video files in, arrays out: decoding on the 24 fps grid, shots, clips. No Ray."""

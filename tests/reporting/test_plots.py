@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.reporting.axes import Axis, compare_along
+from orchestrator.reporting.plots import COLOURS, plot_axis, render
+
+
+def texts_of(figure) -> str:
+    shown = [t.get_text() for ax in figure.axes for t in (ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label)]
+    legend = [t.get_text() for legend in figure.legends for t in legend.get_texts()]
+    return "\n".join([figure.get_suptitle(), *shown, *legend])
+
+
+def draw(rows, name: str, chance=None):
+    axis = compare_along(rows, name)
+    return axis, plot_axis(axis, rows, chance, sweep="demo")
+
+
+def test_synthetic_trailers_and_random_weights_are_written_on_the_plot(grid, config) -> None:
+    rows = grid([config(fps=f, weights="random") for f in (4, 12)], synthetic=True).rows()
+    _, figure = draw(rows, "frame_rate")
+    assert "SYNTHETIC TRAILERS" in texts_of(figure)
+    assert "RANDOM BACKBONE WEIGHTS" in texts_of(figure)
+
+
+def test_a_plot_of_films_and_pretrained_backbones_says_nothing_of_the_kind(grid, config) -> None:
+    _, figure = draw(grid([config(fps=f) for f in (4, 12)]).rows(), "frame_rate")
+    assert "SYNTHETIC" not in texts_of(figure) and "RANDOM" not in texts_of(figure)
+    assert "Frame rate of a clip (frames/s)" in texts_of(figure)
+    assert "uAP on the test part (%)" in texts_of(figure)
+
+
+def test_points_stand_at_the_means_with_deviations_as_bars(grid, config) -> None:
+    rows = grid([config(fps=f) for f in (4, 12, 24)]).rows()
+    _, figure = draw(rows, "frame_rate")
+    line = next(x for x in figure.axes[0].lines if len(x.get_xdata()) == 3)
+    assert list(line.get_xdata()) == [4, 12, 24]
+    assert list(line.get_ydata()) == pytest.approx([r.metrics["uAP"].mean for r in rows])
+    (bars,) = figure.axes[0].containers
+    ends = [segment[1][1] - segment[0][1] for segment in bars[2][0].get_segments()]
+    assert ends == pytest.approx([2 * r.metrics["uAP"].std for r in rows])
+
+
+def test_the_chance_level_is_a_dashed_line_at_its_value(grid, config, chance) -> None:
+    rows = grid([config(fps=f) for f in (4, 12)]).rows()
+    _, figure = draw(rows, "frame_rate", chance)
+    levels = [x for ax in figure.axes for x in ax.lines if x.get_linestyle() == "--" and len(x.get_xdata())]
+    assert [x.get_ydata()[0] for x in levels] == [25.2]
+    assert "chance (label prevalence) 25.2" in texts_of(figure)
+
+
+def test_a_chance_level_far_below_does_not_flatten_the_data(grid, config, chance) -> None:
+    rows = grid([config(fps=f) for f in (4, 12)]).rows()
+    _, figure = draw(rows, "frame_rate", chance)
+    assert figure.axes[0].get_ylim()[0] > 50
+    assert figure.axes[1].get_ylim()[0] < 25.2 < figure.axes[1].get_ylim()[1]
+
+
+def test_few_lines_have_colours_and_many_are_faint_with_their_mean(grid, config, chance) -> None:
+    few = grid([config(b, fps=f) for b in ("a", "b") for f in (4, 12)]).rows()
+    _, figure = draw(few, "frame_rate", chance)
+    assert {x.get_color() for x in figure.axes[0].lines} >= set(COLOURS[:2])
+    many = grid([config(b, fps=f) for b in "abcdefgh" for f in (4, 12)]).rows()
+    axis, figure = draw(many, "frame_rate", chance)
+    assert "mean of 8 such lines" in texts_of(figure)
+    mean = next(x for x in figure.axes[0].lines if x.get_color() == COLOURS[0] and len(x.get_xdata()) == 2)
+    assert list(mean.get_ydata()) == pytest.approx(axis.mean_line("uAP")[1])
+
+
+def test_wide_ranges_are_logarithmic(grid, config) -> None:
+    _, figure = draw(grid([config(learning_rate=r) for r in (1e-4, 1e-3, 1e-2)]).rows(), "training.learning_rate")
+    assert figure.axes[0].get_xscale() == "log"
+
+
+def test_what_is_not_shown_is_said(grid, config) -> None:
+    made = grid([config(fps=4), config(fps=12), config("swin_2d"), config(length=10)])
+    made.records.pop()
+    _, figure = draw(made.rows(), "frame_rate")
+    assert "not shown: 1 without a counterpart and 1 incomplete" in texts_of(figure)
+
+
+def test_unpaired_configs_are_called_so(grid, config) -> None:
+    rows = grid([config(clips="seq-24", length=10), config(clips="shot-24", length=30)]).rows()
+    axis, figure = draw(rows, "clip_strategy")
+    assert isinstance(axis, Axis) and not axis.paired
+    assert "not a comparison of this one alone" in texts_of(figure)
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_the_same_rows_give_the_same_file(grid, config, chance, kind: str) -> None:
+    rows = grid([config(clips=c) for c in ("seq-24", "shot-24")]).rows()
+    first, second = (render(draw(rows, "clip_strategy", chance)[1], kind) for _ in range(2))
+    assert first == second and len(first) > 1000

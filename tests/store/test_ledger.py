@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import resource
+import signal
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.errors import StoreError
+from orchestrator.store.documents import seal
+from orchestrator.store.files import FileTree
+from orchestrator.store.ledger import Ledger, TrialRecord
+
+PREDICTIONS = {
+    "mids": np.array(["t1", "t2"]),
+    "probabilities": np.array([[0.1, 0.9], [0.5, 0.25]], np.float32),
+    "labels": np.array([[0, 1], [1, 0]], np.uint8),
+}
+
+
+def key_of(name: object) -> str:
+    return hashlib.sha256(str(name).encode()).hexdigest()[:20]
+
+
+def record(name: object = 0, **changes: Any) -> TrialRecord:
+    values: dict[str, Any] = {
+        "key": key_of(name),
+        "config": {"aggregator": {"name": "gru", "units": 115}, "clips_per_snippet": 30},
+        "config_key": "c0",
+        "split": 1,
+        "embedding_keys": ("e0", "e1"),
+        "data_digest": "d0",
+        "status": "done",
+        "history": ({"epoch": 0, "val.loss": 0.1 + 0.2}, {"epoch": 1, "val.loss": 1e-300}),
+        "best_epoch": 1,
+        "test": {"uAP": 61.234567890123456},
+        "per_genre": {"drama": 77.7, "sci-fi": None},
+        "seconds": 12.5,
+        "parameters": 123,
+        "weights": ("pretrained", "random"),
+        "versions": {"torch": "2"},
+        "created": "2025-01-01T00:00:00+00:00",
+    }
+    return TrialRecord(**(values | changes))
+
+
+def test_a_trial_comes_back_as_it_was(tree: FileTree) -> None:
+    ledger = Ledger(tree)
+    assert ledger.keys() == frozenset()
+    assert ledger.write(record(), PREDICTIONS)
+    again = Ledger(tree)
+    assert again.keys() == {key_of(0)}
+    assert again.read(key_of(0)) == record()
+    found = again.predictions(key_of(0))
+    assert set(found) == set(PREDICTIONS)
+    for name, array in PREDICTIONS.items():
+        assert found[name].dtype == array.dtype and np.array_equal(found[name], array)
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.dictionaries(st.text(max_size=5), finite, max_size=5), st.lists(st.dictionaries(st.text(max_size=3), finite)))
+def test_numbers_come_back_bit_for_bit(test: dict[str, float], history: list[dict[str, float]]) -> None:
+    before = record(test=test, history=history)
+    assert TrialRecord.from_json(json.loads(json.dumps(before.to_json()))) == before
+
+
+def test_a_metric_that_is_no_number_is_refused_by_name(tree: FileTree) -> None:
+    with pytest.raises(ValueError, match=r"test\.uAP: nan: only finite numbers can be kept"):
+        Ledger(tree).write(record(test={"uAP": float("nan")}), PREDICTIONS)
+    assert Ledger(tree).keys() == frozenset()
+
+
+def test_a_record_never_changes(tree: FileTree) -> None:
+    ledger = Ledger(tree)
+    ledger.write(record(), PREDICTIONS)
+    assert not ledger.write(record(test={"uAP": 1.0}), {"probabilities": np.zeros(3)})
+    assert not ledger.write(record(status="failed", reason="out of memory"))
+    assert ledger.read(key_of(0)) == record()
+    assert set(ledger.predictions(key_of(0))) == set(PREDICTIONS)
+    assert ledger.failed() == {}
+
+
+def test_a_failed_trial_says_why_and_counts_as_missing_until_it_succeeds(tree: FileTree) -> None:
+    ledger = Ledger(tree)
+    failed = record(status="failed", reason="the loss was NaN in epoch 3", history=(), best_epoch=None, test={})
+    assert ledger.write(failed)
+    assert ledger.write(dataclasses.replace(failed, reason="out of memory"))
+    ledger.write(record("other", status="failed", reason="x"))
+    assert ledger.keys() == frozenset()
+    assert ledger.failed([key_of(0)]) == {key_of(0): dataclasses.replace(failed, reason="out of memory")}
+    assert set(ledger.failed()) == {key_of(0), key_of("other")}
+    ledger.write(record(), PREDICTIONS)
+    assert set(ledger.failed()) == {key_of("other")}
+    assert ledger.keys() == {key_of(0)}
+    assert tree.names("failed") == [f"{key_of('other')}.json"]
+
+
+def test_a_trial_that_succeeded_is_not_failed_even_if_the_writer_died_before_tidying(tree: FileTree) -> None:
+    ledger = Ledger(tree)
+    ledger.write(record(status="failed", reason="x"))
+    stale = tree.read_bytes(f"failed/{key_of(0)}.json")
+    ledger.write(record(), PREDICTIONS)
+    tree.write_bytes(f"failed/{key_of(0)}.json", stale)
+    assert ledger.failed() == {}
+
+
+def edit(data: bytes) -> bytes:
+    assert b"61.23" in data
+    return data.replace(b"61.23", b"99.99")
+
+
+def shorten(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+@pytest.mark.parametrize("damage", [edit, shorten, lambda data: b"", lambda data: b"\0" * len(data)])
+def test_a_torn_or_edited_record_is_missing_and_runs_again(
+    tree: FileTree, caplog: pytest.LogCaptureFixture, damage: Any
+) -> None:
+    ledger = Ledger(tree)
+    ledger.write(record(), PREDICTIONS)
+    ledger.write(record("other"), PREDICTIONS)
+    path = f"{key_of(0)}.json"
+    tree.write_bytes(path, damage(tree.read_bytes(path)))
+    with caplog.at_level(logging.WARNING):
+        assert set(ledger.read_many([key_of(0), key_of("other"), "never-ran"])) == {key_of("other")}
+    assert tree.where(path) in caplog.text
+    assert ledger.keys() == {key_of("other")}
+    with pytest.raises(StoreError, match="no such trial"):
+        ledger.read(key_of(0))
+    assert ledger.write(record(), PREDICTIONS)
+    assert ledger.read(key_of(0)) == record()
+
+
+def test_a_torn_record_is_replaced_even_if_nobody_noticed(tree: FileTree) -> None:
+    ledger = Ledger(tree)
+    ledger.write(record(), PREDICTIONS)
+    tree.write_bytes(f"{key_of(0)}.json", b"torn")
+    assert ledger.write(record(), PREDICTIONS)
+    assert ledger.read(key_of(0)) == record()
+
+
+def test_a_record_under_another_key_is_not_taken(tree: FileTree) -> None:
+    ledger = Ledger(tree)
+    ledger.write(record(), PREDICTIONS)
+    for end in ("json", "npz"):
+        tree.write_bytes(f"{key_of(1)}.{end}", tree.read_bytes(f"{key_of(0)}.{end}"))
+    assert ledger.read_many([key_of(1)]) == {}
+
+
+@pytest.mark.parametrize("torn", [True, False])
+def test_a_trial_whose_predictions_are_lost_runs_again(
+    tree: FileTree, caplog: pytest.LogCaptureFixture, torn: bool
+) -> None:
+    ledger = Ledger(tree)
+    ledger.write(record(), PREDICTIONS)
+    path = f"{key_of(0)}.npz"
+    if torn:
+        tree.write_bytes(path, tree.read_bytes(path)[:-30])
+    else:
+        tree.remove(path)
+    with caplog.at_level(logging.WARNING), pytest.raises(StoreError, match=rf"{path}: missing or torn"):
+        ledger.predictions(key_of(0))
+    assert f"{key_of(0)}.json" in caplog.text
+    assert ledger.keys() == frozenset()
+    assert ledger.write(record(), PREDICTIONS)
+    assert np.array_equal(ledger.predictions(key_of(0))["labels"], PREDICTIONS["labels"])
+
+
+def test_a_record_without_its_predictions_does_not_count(tree: FileTree) -> None:
+    ledger = Ledger(tree)
+    ledger.write(record(), PREDICTIONS)
+    tree.remove(f"{key_of(0)}.npz")
+    assert ledger.keys() == frozenset()
+    assert ledger.write(record(), PREDICTIONS)
+    assert ledger.keys() == {key_of(0)}
+
+
+def test_predictions_without_a_record_do_not_count(tree: FileTree) -> None:
+    """What a writer leaves that dies between the two files."""
+    ledger = Ledger(tree)
+    ledger.write(record(), PREDICTIONS)
+    tree.remove(f"{key_of(0)}.json")
+    assert ledger.keys() == frozenset()
+    assert ledger.write(record(), PREDICTIONS)
+
+
+def test_python_objects_are_never_pickled(tree: FileTree) -> None:
+    with pytest.raises(ValueError, match="predictions: mids: must be plain numbers or text"):
+        Ledger(tree).write(record(), {"mids": np.array(["t1", None], object)})
+    assert tree.names() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"status": "perhaps"}, "status: 'perhaps' is not one of done, pruned, failed"),
+        ({"status": "failed"}, "reason: a failed trial must say why"),
+        ({"key": "../x"}, "key: "),
+    ],
+)
+def test_a_record_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        record(**changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("split", "1"), ("split", True), ("test", []), ("best_epoch", 1.5), ("synthetic", None)]
+)
+def test_a_field_of_the_wrong_type_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"{name}: "):
+        TrialRecord.from_json(record().to_json() | {name: value})
+
+
+def test_fields_that_are_missing_or_unknown_are_refused() -> None:
+    values = record().to_json()
+    with pytest.raises(ValueError, match="unknown fields \\['colour'\\]"):
+        TrialRecord.from_json(values | {"colour": "red"})
+    del values["split"]
+    with pytest.raises(ValueError, match="lacks the fields \\['split'\\]"):
+        TrialRecord.from_json(values)
+
+
+def test_nothing_says_done_when_the_predictions_could_not_be_written(disk: FileTree) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(StoreError, match=rf"{key_of(0)}\.npz: can't write"):
+            Ledger(disk).write(record(), {"probabilities": np.ones(100_000, np.float32)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert disk.names() == []
+
+
+def test_a_thousand_records_are_read_in_two_seconds(disk: FileTree) -> None:
+    history = [{f"val.{name}": 61.234567890123456 for name in ("loss", "uAP", "mAP", "wAP", "sAP")}] * 100
+    values = record(history=history).to_json()
+    disk.write_bytes("x", b"")
+    assert disk.local
+    keys = [key_of(i) for i in range(1_000)]
+    for key in keys:  # not by `Ledger.write`, whose flushes to the disk are not what is measured
+        (disk.local / f"{key}.json").write_bytes(seal({"record": values | {"key": key}, "predictions": ""}))
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert len(Ledger(disk).read_many(keys)) == 1_000
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 2.0
+
+
+def test_ten_thousand_trials_are_listed_in_a_moment(disk: FileTree) -> None:
+    disk.write_bytes("x", b"")
+    assert disk.local
+    for i in range(10_000):
+        for end in ("json", "npz"):
+            os.close(os.open(disk.local / f"{i:020d}.{end}", os.O_CREAT | os.O_WRONLY))
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert len(Ledger(disk).keys()) == 10_000
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.5
