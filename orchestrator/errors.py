@@ -44,4 +44,7 @@ class TrailerError(Exception):
 
     def __init__(self, stage: str, reason: str) -> None:
         self.stage, self.reason = stage, reason
-        super().__init__(f"{stage}: {reason}")
+        super().__init__(stage, reason)  # both, so that it survives the way from a worker
+
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.reason}"

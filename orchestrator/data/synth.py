@@ -47,17 +47,16 @@ all `length` frames are mixed. Counted on the file's own frames."""
 
 @dataclass(frozen=True)
 class _Job:
-    folder: str
+    folder: Path
     mid: str
     genres: tuple[str, ...]
-    all_genres: tuple[str, ...]
     seed: int
     number: int
     seconds: float
 
     @property
-    def file(self) -> str:
-        return f"{self.mid}.mp4"
+    def path(self) -> Path:
+        return self.folder / f"{self.mid}.mp4"
 
 
 def synthesize(
@@ -72,44 +71,40 @@ def synthesize(
     """Makes the videos, manifest.csv (returned), boundaries.json and synthetic.json in a folder.
 
     The same trailers, seed and seconds give the same content, however many `workers` (processes, default one a
-    core) there are; a folder that has it already is left alone. `on_progress(done, all)` is called after each
-    trailer. boundaries.json maps a trailer's id to its `Boundary` list.
+    core) there are. In a folder that was begun with the same options only what is missing is made; manifest.csv comes
+    last. `on_progress(done, all)` is called after each trailer. boundaries.json maps an id to its `Boundary` list.
     """
     _check(trailers, seed, seconds)
-    folder, genres = Path(directory), _genres(trailers)
-    made = {"seed": seed, "trailers": trailers, "seconds": seconds, "generator_version": GENERATOR_VERSION}
-    labels = _labels(trailers, len(genres), np.random.default_rng([seed, trailers]))
-    splits = stratify(labels, 3, seed, genres)
+    folder, genres = Path(os.path.abspath(directory)), choose_genres(trailers)
+    manifest = folder / "manifest.csv"
+    about = {"seed": seed, "trailers": trailers, "seconds": seconds, "generator_version": GENERATOR_VERSION}
+    labels = draw_labels(trailers, len(genres), np.random.default_rng([seed, trailers]))
     jobs = [
         _Job(
-            os.path.abspath(folder),
+            folder,
             f"syn{seed:02d}{t:04d}",
-            tuple(np.array(genres)[labels[t] == 1]),
-            genres,
+            tuple(g for g, has in zip(genres, row, strict=True) if has),
             seed,
             t,
             seconds,
         )
-        for t in range(trailers)
+        for t, row in enumerate(labels)
     ]
-    manifest, mark = folder / "manifest.csv", folder / SYNTHETIC_MARK
     try:
-        if _is_made(manifest, mark, made, jobs):
+        if _begin(folder, about, jobs):
             return manifest
-        folder.mkdir(parents=True, exist_ok=True)
-        manifest.unlink(missing_ok=True)
+        splits = stratify(labels, 3, seed, genres)
         boundaries: dict[str, list[Boundary]] = {}
         for mid, found in _run(jobs, workers or len(os.sched_getaffinity(0))):
             boundaries[mid] = found
             if on_progress:
                 on_progress(len(boundaries), trailers)
         (folder / "boundaries.json").write_text(json.dumps({job.mid: boundaries[job.mid] for job in jobs}))
-        mark.write_text(json.dumps(made))
         aside = folder / "manifest.csv.tmp"
         with aside.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["mid", "path", *genres, "split0", "split1", "split2"])
-            writer.writerows([job.mid, job.file, *labels[t], *splits[t]] for t, job in enumerate(jobs))
+            writer.writerows([job.mid, job.path.name, *labels[t], *splits[t]] for t, job in enumerate(jobs))
         aside.replace(manifest)
     except OSError as error:
         raise StoreError(f"{folder}: can't be written: {error.strerror or error}") from None
@@ -128,26 +123,34 @@ def _check(trailers: int, seed: int, seconds: float) -> None:
         raise InputError(problems)
 
 
-def _is_made(manifest: Path, mark: Path, made: dict[str, float], jobs: list[_Job]) -> bool:
-    if not manifest.exists():
-        return False
-    if not mark.exists():
+def _begin(folder: Path, about: dict[str, float], jobs: list[_Job]) -> bool:
+    """True where all is made. Else clears away what other options left, so that any video there is a finished one."""
+    manifest, mark = folder / "manifest.csv", folder / SYNTHETIC_MARK
+    if manifest.exists() and not mark.exists():
         raise InputError(f"{manifest}: is there and was not made by `divita synth`; name an empty folder")
     try:
-        same = json.loads(mark.read_text()) == made
-    except ValueError:
-        return False
-    return same and all((manifest.parent / job.file).exists() for job in jobs)
+        same = json.loads(mark.read_text()) == about
+    except (FileNotFoundError, ValueError):
+        same = False
+    if same and manifest.exists() and all(job.path.exists() for job in jobs):
+        return True
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest.unlink(missing_ok=True)
+    if not same:
+        for job in jobs:
+            job.path.unlink(missing_ok=True)
+        mark.write_text(json.dumps(about))
+    return False
 
 
-def _genres(trailers: int) -> tuple[str, ...]:
+def choose_genres(trailers: int) -> tuple[str, ...]:
     """The study's ten genres, or fewer where each would have too few trailers."""
     few = {"action", "comedy", "horror", "romance"}
     some = few | {"drama", "sci-fi"}
     return tuple(g for g in LOOKS if trailers >= 30 or (trailers >= 20 and g in some) or g in few)
 
 
-def _labels(trailers: int, genres: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+def draw_labels(trailers: int, genres: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """(trailers, genres): one to three genres each, some genres more frequent, none with fewer than an eighth."""
     odds = np.linspace(1.0, 2.0, genres)[rng.permutation(genres)]
     labels = np.zeros((trailers, genres), np.uint8)
@@ -163,9 +166,10 @@ def _labels(trailers: int, genres: int, rng: np.random.Generator) -> npt.NDArray
 def _run(jobs: list[_Job], workers: int) -> Iterator[tuple[str, list[Boundary]]]:
     """Results as they come, from `workers` processes or, with one worker, from this one."""
     left = {job.mid: job for job in jobs}
+    workers = min(workers, sum(not job.path.exists() for job in jobs))
     if workers > 1:
         # spawn: a forked child would inherit whatever threads the caller's libraries run
-        pool = ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn"))
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
         try:
             for mid, found in pool.map(_make, jobs):
                 del left[mid]
@@ -181,8 +185,8 @@ def _make(job: _Job) -> tuple[str, list[Boundary]]:
     rng = np.random.default_rng([GENERATOR_VERSION, job.seed, job.number])
     fps, size = FRAME_RATES[job.number % len(FRAME_RATES)], SIZES[job.number % len(SIZES)]
     spans, boundaries = _timeline(round(job.seconds * fps), fps, len(job.genres), rng)
-    frames = _mix(_shots(job, spans, fps, size, rng), spans, boundaries)
-    _encode(Path(job.folder) / job.file, frames, fps, size)
+    if not job.path.exists():
+        _encode(job.path, _mix(_shots(job, spans, fps, size, rng), spans, boundaries), fps, size)
     return job.mid, boundaries
 
 
@@ -214,7 +218,7 @@ def _shots(
     for i, (start, end) in enumerate(spans):
         genre = str(turns[i % len(turns)])
         for _ in range(12):
-            look, motion = (str(rng.choice(job.all_genres)) if rng.random() < BORROWED else genre for _ in "lm")
+            look, motion = (str(rng.choice(list(LOOKS))) if rng.random() < BORROWED else genre for _ in "lm")
             shot = Shot(look, motion, end - start, fps, size, rng)
             first = shot.frame(0).astype(np.int16)
             if last is None or np.abs(first - last).mean() > UNLIKE:

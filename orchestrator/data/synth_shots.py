@@ -127,7 +127,7 @@ class Shot:
         self._origin = (left, top)
         style = LOOKS[look]
         self._canvas = paint(style, bottom - top + 2, right - left + 2, unit, rng)
-        radii = rng.uniform(0.05, 0.11, m.things.shape[1]) * unit
+        radii = np.asarray(rng.uniform(0.05, 0.11, m.things.shape[1])) * unit
         if style.shape == "person":
             radii = radii * 3
         self._shapes = [cut_out(style.shape, max(3, int(radius))) for radius in radii]

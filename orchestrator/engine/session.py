@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,13 +63,28 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
         package = str(Path(__file__).resolve().parents[1])
         options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENV, "py_modules": [package]}}
     try:
-        ray.init(**options)
+        with _without_native_noise():
+            ray.init(**options)
     except ConnectionError as error:
         raise InputError(f"--address: no Ray cluster answers at {address!r}: {error}") from error
     try:
         yield _resources()
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _without_native_noise() -> Iterator[None]:
+    """Ray's native code announces its log level on the bare file descriptor; errors still come as exceptions."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _resources() -> Resources:

@@ -260,6 +260,7 @@ def train(
                 verbose=0,
                 callbacks=[_Watch(jobs, data, workspace, step, finished)],
                 failure_config=tune.FailureConfig(max_failures=1),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
     finally:

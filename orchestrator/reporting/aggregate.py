@@ -47,7 +47,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """A config as its sweep expects it: `trials` maps each split to the key of its trial."""
+    """A config as its sweep expects it: `trials` maps each split to its trial key, empty where it has none yet."""
 
     key: str
     label: str

@@ -114,7 +114,9 @@ def _place_values(ax: Axes, lowest: Axes, axis: Axis) -> dict[Any, float]:
 def _draw_lines(ax: Axes, axis: Axis, places: Mapping[Any, float], metric: str) -> None:
     """Each line in its colour and marker, with the deviation over splits; a little apart, so that bars show."""
     span = max(places.values()) - min(places.values())
-    step = 0.0 if ax.get_xscale() == "log" else 0.006 * span if axis.numeric else 0.5 / len(axis.lines)
+    step = 0.006 * span if axis.numeric else 0.5 / len(axis.lines)
+    if ax.get_xscale() == "log" or not axis.paired:
+        step = 0.0
     for number, line in enumerate(axis.lines):
         colour, marker = COLOURS[number], MARKERS[number]
         shift = number - (len(axis.lines) - 1) / 2

@@ -34,8 +34,8 @@ def open_client(tracking_uri: str) -> MlflowClient:
     os.environ.update(ENVIRONMENT)
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    # What MLflow and Alembic say while they make the tables is no news to the user.
-    for name in ("alembic", "mlflow.store.db.utils", "mlflow.utils.environment"):
+    # What they say while they make the tables is no news to the user.
+    for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         path = sqlite_path(tracking_uri)
@@ -43,7 +43,6 @@ def open_client(tracking_uri: str) -> MlflowClient:
             path.parent.mkdir(parents=True, exist_ok=True)
         from mlflow import MlflowClient
 
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         client = MlflowClient(tracking_uri=tracking_uri)
         client.search_experiments(max_results=1)
         return client

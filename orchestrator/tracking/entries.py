@@ -113,7 +113,7 @@ def describe_config(row: Row, records: Sequence[TrialRecord], name: str, trials:
         values["parameters"] = row.parameters
     failed = any(r.status == "failed" for r in records)
     tags = _tags(records, row.key) | {
-        TRIAL_KEYS: ",".join(sorted(trials)),
+        TRIAL_KEYS: ",".join(sorted(filter(None, trials))),
         "divita.tables": ",".join(row.tables),
         "divita.splits": f"{len(row.scores)} of {len(row.splits)}",
         "mlflow.note.content": _note(row),

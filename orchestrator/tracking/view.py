@@ -10,6 +10,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,7 +176,7 @@ class MlflowView:
         means over fewer splits than are expected now is replaced: MLflow can't take a metric back.
         """
         known = self._configs.setdefault(config.key, [])
-        wanted, shows = set(config.trials.values()), {p.name for p in content.metrics}
+        wanted, shows = set(filter(None, config.trials.values())), {p.name for p in content.metrics}
         found: Run | None = None
         for run in list(known):
             if not wanted & set(run.data.tags.get(TRIAL_KEYS, "").split(",")):
@@ -228,18 +229,15 @@ class MlflowView:
         run_id, had = run.info.run_id, run.data
         self._mlflow.log_artifacts(run_id, str(folder))
         points = [p for p in content.metrics if p.step or had.metrics.get(p.name) != p.value]
-        metrics = _chunks([Metric(p.name, p.value, p.time, p.step) for p in points], MAX_METRICS)
+        metrics = [Metric(p.name, p.value, p.time, p.step) for p in points]
         # A param can't change: one that does without another key (the path of the same weights) keeps its first value.
-        params = _chunks([Param(n, v) for n, v in content.params.items() if n not in had.params], MAX_PAIRS)
+        params = [Param(n, v) for n, v in content.params.items() if n not in had.params]
         wanted = {**content.tags, RUN_NAME: content.name}
         tags = [RunTag(n, v) for n, v in wanted.items() if had.tags.get(n) != v]
-        # The store takes tags last, and of several batches the mark is in the last.
-        marked = _chunks([*tags, RunTag(WRITTEN, content.fingerprint)], MAX_PAIRS)
-        for count in range(size := max(len(metrics), len(params), len(marked))):
-            batch = [
-                part[place] if (place := count - size + len(part)) >= 0 else [] for part in (metrics, params, marked)
-            ]
-            self._mlflow.log_batch(run_id, *batch)
+        for some, pairs in zip_longest(_chunks(metrics, MAX_METRICS), _chunks(params, MAX_PAIRS), fillvalue=()):
+            self._mlflow.log_batch(run_id, metrics=some, params=pairs)
+        for some in _chunks([*tags, RunTag(WRITTEN, content.fingerprint)], MAX_PAIRS):
+            self._mlflow.log_batch(run_id, tags=some)
         self._mlflow.set_terminated(run_id, content.status, content.end)
 
     def _reread(self, run: Run) -> Run:

@@ -27,8 +27,11 @@ class TrainingDiverged(Exception):
     """A loss or a prediction is not a finite number; the trial of this split has failed."""
 
     def __init__(self, split: int, epoch: int, what: str) -> None:
-        self.split, self.epoch = split, epoch
-        super().__init__(f"split {split}, epoch {epoch}: {what}")
+        super().__init__(split, epoch, what)  # all three, so that it survives pickling between processes
+        self.split, self.epoch, self.what = split, epoch, what
+
+    def __str__(self) -> str:
+        return f"split {self.split}, epoch {self.epoch}: {self.what}"
 
 
 class SplitTrainer:

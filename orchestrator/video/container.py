@@ -7,6 +7,7 @@ timestamps for the grid and shows whether the file is whole, before any time goe
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -28,6 +29,9 @@ NOT_VIDEO = ("tty", "concat", "concatf", "hls", "dash", "sdp", "rtsp", "lavfi", 
 
 DECORD_FAILS_ON = ("mpegts", "mpeg", "mpegvideo", "gif")
 """Formats whose last frames (transport streams) or timestamps (program streams) decord 0.6.0 can't handle."""
+
+DECORD_MAX_BYTES = 512 << 20
+"""decord reads packets ahead without bound, so it holds a whole file in memory; beyond this PyAV decodes."""
 
 OPEN_OPTIONS = {"fflags": "+genpts", "protocol_whitelist": "file"}
 """Fill in missing timestamps; follow no reference out of the file."""
@@ -130,7 +134,12 @@ def inspect(path: str) -> Contents:
             times=tuple(times),
             end=end,
             time_base=stream.time_base,
-            plain=whole and len(streams) == 1 and name not in DECORD_FAILS_ON,
+            plain=(
+                whole
+                and len(streams) == 1
+                and name not in DECORD_FAILS_ON
+                and os.path.getsize(path) <= DECORD_MAX_BYTES
+            ),
         )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from orchestrator.reporting.aggregate import aggregate
 from orchestrator.specs import config_from_plain
+from orchestrator.tracking import view as view_module
 from orchestrator.tracking.client import TrackingUnavailable, artifact_folder, hide_password, open_client
 from orchestrator.tracking.view import MlflowView
 
@@ -71,7 +72,8 @@ def test_a_trial_has_its_curves_scores_and_files(shown, made) -> None:
     assert [int(line["label.sci-fi"]) for line in lines] == arrays["labels"][:, 2].tolist()
 
 
-def test_a_second_sync_writes_nothing(shown, made) -> None:
+def test_a_second_sync_writes_nothing(shown, made, monkeypatch) -> None:
+    monkeypatch.setattr(view_module, "PAGE", 3)  # so that the runs come in several pages
     made.add("swin_3d")
     made.add("swin_2d")
     view = shown.view()
@@ -188,6 +190,18 @@ def test_changed_labels_make_runs_of_their_own(shown, made) -> None:
     assert shown.sync(made).written == 0
 
 
+def test_a_trial_without_a_key_yet_joins_no_runs(shown, made) -> None:
+    """A trial has no key while its embeddings are missing; that must not make two configs' runs one."""
+    config = made.add(splits=2)
+    part = {0: config.trials[0], 1: ""}
+    other = {0: config.trials[1], 1: ""}
+    for trials in (part, other, part):
+        made.configs = [replace(config, trials=trials)]
+        shown.sync(made)
+    assert len(shown.parents()) == 2 and len(shown.children()) == 2
+    assert {r.info.status for r in shown.parents()} == {"KILLED"}
+
+
 def test_a_sweep_that_gains_a_split_shows_no_old_mean(shown, made) -> None:
     made.add(splits=2)
     shown.sync(made)
@@ -216,7 +230,7 @@ def test_weights_that_moved_keep_their_runs(shown, made) -> None:
     assert parent.data.tags["divita.tables"] == "6,9" and parent.data.params["weights"] == "/old/x.pth"
 
 
-def test_long_histories_are_written_in_batches(shown, made) -> None:
+def test_long_histories_are_written_whole(shown, made) -> None:
     made.epochs = 450
     made.add(splits=1)
     shown.sync(made)

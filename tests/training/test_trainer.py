@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import io
+import pickle
 import warnings
 from dataclasses import asdict, replace
 
@@ -293,6 +294,7 @@ def test_a_loss_that_is_not_a_number_ends_the_training_naming_split_and_epoch(ma
     with pytest.raises(TrainingDiverged, match="split 7, epoch 2: the training loss is nan") as error:
         resumed.run_epoch()
     assert (error.value.split, error.value.epoch) == (7, 2)
+    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
 
 
 @pytest.mark.parametrize(("part", "message"), [("val", "validation loss is nan"), ("test", "1 test trailers")])

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orchestrator.data.manifest import Manifest
+from orchestrator.errors import InputError
+from orchestrator.specs import trial_key
+from orchestrator.store.failures import Failure
+from orchestrator.sweep.identity import embedding_key
+from orchestrator.sweep.plan import Inventory, Plan, make_plan
+from orchestrator.sweep.space import Space, load_space
+
+MIDS = tuple(f"tr{i}" for i in range(10))
+MANIFEST = Manifest(
+    source="manifest.csv",
+    mids=MIDS,
+    paths=tuple(f"/videos/{mid}.mp4" for mid in MIDS),
+    genres=("action", "drama"),
+    labels=np.array([[i % 2, (i // 2) % 2] for i in range(10)], np.uint8),
+    splits=np.array([[0, 0]] * 6 + [[1, 1]] * 2 + [[2, 2]] * 2, np.int8),
+)
+DIGESTS = {mid: f"digest-{mid}" for mid in MIDS}
+EMPTY = Inventory({}, {}, (), frozenset())
+
+
+def space_of(tmp_path: Path, text: str) -> Space:
+    path = tmp_path / "space.yaml"
+    path.write_text(text)
+    return load_space(path)
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Space:
+    """Four configs over two embedding sets."""
+    return space_of(
+        tmp_path,
+        "fixed: {backbone: resnet_2d}\ngrid: {clip_strategy: [seq-24, shot-24], clips_per_snippet: [5, 10]}\n",
+    )
+
+
+def rows_for(space: Space, digests: dict[str, str] = DIGESTS) -> dict[str, dict[str, frozenset[str]]]:
+    keys = {embedding_key(s) for c in space.configs for s in c.streams}
+    return {key: {mid: frozenset([digest]) for mid, digest in digests.items()} for key in keys}
+
+
+def full(space: Space) -> Inventory:
+    return Inventory(DIGESTS, rows_for(space), (), frozenset())
+
+
+def keys_of(plan: Plan) -> set[str | None]:
+    return {t.key for t in plan.trials}
+
+
+def test_an_empty_workspace_lacks_everything_and_counts_a_shared_set_once(space: Space) -> None:
+    facts = make_plan(space, MANIFEST, EMPTY).to_json()
+    assert (facts["configs"], facts["trials"], facts["embedding_sets"], facts["decode_passes"]) == (4, 8, 2, 1)
+    assert facts["missing"] == {"rows": 20, "embedding_sets": 2, "trials": 8}
+    assert facts["cached"] == {"rows": 0, "embedding_sets": 0, "trials": 0}
+    assert [s["configs"] for s in facts["sets"]] == [2, 2]
+    assert facts["without_sharing"] == {"decode_passes": 4, "backbone_passes": 4}
+
+
+def test_a_trial_has_a_key_once_its_sets_are_complete(space: Space) -> None:
+    assert keys_of(make_plan(space, MANIFEST, EMPTY)) == {None}
+    plan = make_plan(space, MANIFEST, full(space))
+    assert len(keys_of(plan)) == 8 and None not in keys_of(plan)
+    assert plan.to_decode == ()
+    first = plan.configs[0]
+    digest = MANIFEST.data_digest(DIGESTS, 0)
+    assert first.trials[0].key == trial_key(first.config, first.embedding_keys, 0, digest)
+
+
+def test_trials_of_the_ledger_are_done(space: Space) -> None:
+    inventory = full(space)
+    some = {t.key for t in make_plan(space, MANIFEST, inventory).configs[1].trials}
+    plan = make_plan(space, MANIFEST, replace(inventory, trials=frozenset(some)))
+    assert [all(t.done for t in c.trials) for c in plan.configs] == [False, True, False, False]
+    assert plan.to_json()["cached"]["trials"] == 2
+
+
+def test_a_changed_video_is_a_missing_row_of_its_trailer_only(space: Space) -> None:
+    changed = replace(full(space), current=DIGESTS | {"tr3": "another"})
+    plan = make_plan(space, MANIFEST, changed)
+    assert plan.to_decode == ("tr3",)
+    assert all(s.missing == ("tr3",) for s in plan.sets)
+    assert keys_of(plan) == {None}
+
+
+def test_changed_labels_or_parts_change_the_keys_of_the_splits_that_they_touch(space: Space) -> None:
+    before = make_plan(space, MANIFEST, full(space))
+    splits = MANIFEST.splits.copy()
+    splits[[0, 6], 1] = splits[[6, 0], 1]
+    after = make_plan(space, replace(MANIFEST, splits=splits), full(space))
+    same = [a.key == b.key for a, b in zip(before.trials, after.trials, strict=True)]
+    assert same == [True, False] * 4
+    relabelled = make_plan(space, replace(MANIFEST, labels=1 - MANIFEST.labels), full(space))
+    assert not keys_of(before) & keys_of(relabelled)
+
+
+def test_the_order_of_rows_changes_no_key(space: Space) -> None:
+    order = list(range(9, -1, -1))
+    turned = replace(
+        MANIFEST,
+        mids=tuple(MANIFEST.mids[i] for i in order),
+        paths=tuple(MANIFEST.paths[i] for i in order),
+        labels=MANIFEST.labels[order],
+        splits=MANIFEST.splits[order],
+    )
+    assert keys_of(make_plan(space, turned, full(space))) == keys_of(make_plan(space, MANIFEST, full(space)))
+
+
+def test_a_failed_trailer_is_left_out_of_every_trial_of_the_sweep(space: Space) -> None:
+    shot = make_plan(space, MANIFEST, EMPTY).sets[1]
+    failure = Failure("tr0", "digest-tr0", "clips", "no shot", (shot.key,))
+    rows = rows_for(space)
+    del rows[shot.key]["tr0"]
+    plan = make_plan(space, MANIFEST, Inventory(DIGESTS, rows, (failure,), frozenset()))
+    assert plan.failed == (failure,)
+    assert "tr0" not in plan.trailers and plan.to_decode == ()
+    assert all("tr0" not in s.cached for s in plan.sets)
+    assert not keys_of(plan) & keys_of(make_plan(space, MANIFEST, full(space)))
+
+
+def test_a_failure_of_an_earlier_file_or_another_set_does_not_count(space: Space) -> None:
+    key = make_plan(space, MANIFEST, EMPTY).sets[0].key
+    old = Failure("tr0", "earlier bytes", "decode", "cut short", (key,))
+    other = Failure("tr1", "digest-tr1", "embed", "no", ("another-set",))
+    plan = make_plan(space, MANIFEST, replace(full(space), failures=(old, other)))
+    assert plan.failed == () and len(plan.trailers) == 10
+
+
+def test_without_paths_any_stored_row_serves(space: Space) -> None:
+    pathless = replace(MANIFEST, paths=(None,) * 10)
+    plan = make_plan(space, pathless, Inventory({}, rows_for(space), (), frozenset()))
+    assert plan.to_decode == () and None not in keys_of(plan)
+
+
+def test_splits_of_the_space_must_be_in_the_manifest(tmp_path: Path) -> None:
+    one = space_of(tmp_path, "splits: [1]\nfixed: {backbone: resnet_2d}\n")
+    assert [t.split for t in make_plan(one, MANIFEST, EMPTY).trials] == [1]
+    other = space_of(tmp_path, "splits: [2]\nfixed: {backbone: resnet_2d}\n")
+    with pytest.raises(InputError, match=r"splits: 2 is not one of the manifest's splits 0, 1"):
+        make_plan(other, MANIFEST, EMPTY)
+
+
+def test_snippet_length_seed_and_head_do_not_touch_the_embedding_sets(tmp_path: Path) -> None:
+    grid = "{clips_per_snippet: [5, 9], aggregator: [gru, mean], training.seed: [0, 1]}"
+    text = f"fixed: {{backbone: resnet_2d}}\ngrid: {grid}\n"
+    plan = make_plan(space_of(tmp_path, text), MANIFEST, EMPTY)
+    assert (len(plan.configs), len(plan.sets)) == (8, 1)
+
+
+@pytest.mark.parametrize(
+    "axis",
+    ["clip_strategy: [seq-24, seq-32, shot-24]", "frame_rate: [24, 12]", "weights: [pretrained, random]"],
+)
+def test_what_changes_vectors_changes_the_set(tmp_path: Path, axis: str) -> None:
+    plan = make_plan(space_of(tmp_path, f"fixed: {{backbone: resnet_2d}}\ngrid: {{{axis}}}\n"), MANIFEST, EMPTY)
+    assert len({s.key for s in plan.sets}) == len(plan.configs) >= 2
