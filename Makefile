@@ -15,7 +15,7 @@ test: .venv/.ready
 lint: .venv/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy orchestrator
+	$(BIN)/mypy
 
 format: .venv/.ready
 	$(BIN)/ruff format .

@@ -212,7 +212,8 @@ def _extract(study: Study, plan: Plan, cluster: _Cluster, options: RunOptions, p
     shots: dict[str, dict[str, Any]] = {}
     for (mid, digest), row in workspace.shots.read(detector_key()).items():
         shots.setdefault(mid, {})[digest] = row.shots
-    tasks = [TrailerTask(mid, str(paths[mid]), tuple(lacking[mid]), shots.get(mid, {})) for mid in todo]
+    failed = {failure.mid for failure in workspace.failures.load()}
+    tasks = [TrailerTask(mid, str(paths[mid]), tuple(lacking[mid]), shots.get(mid, {}), mid in failed) for mid in todo]
     limit = options.max_failed if options.max_failed is not None else max(10, math.ceil(len(study.manifest) / 100))
     with progress.step("extracting", len(tasks), "trailers") as step:
         counts = extract(
@@ -298,13 +299,15 @@ def _commit() -> str | None:
     here = Path(__file__).resolve().parents[1]
     if not (here / ".git").exists():
         return None
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
     try:
-        head = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        changes = ["git", "-C", here, "status", "--porcelain", "--untracked-files=no"]
-        dirty = subprocess.run(changes, capture_output=True, text=True, check=True).stdout.strip()
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return head.stdout.strip() + ("+" if dirty else "")
 
 
 def _write_report(results: SweepResults, directory: StrPath) -> ReportFiles:

@@ -20,6 +20,8 @@ app = typer.Typer(
     "every embedding computed once, every trial kept.",
 )
 
+PIPE_WIDTH = 200
+
 SpaceArg = Annotated[str, typer.Argument(metavar="SPACE", help="YAML file, or bare name of a shipped search space.")]
 SweepArg = Annotated[str, typer.Argument(metavar="SWEEP", help="Name of a sweep, as in the YAML or its file name.")]
 ManifestOpt = Annotated[
@@ -263,7 +265,8 @@ def _show_table(found: Any, files: Any) -> None:
 
     from orchestrator.reporting.tables import to_console
 
-    console = Console()
+    # A file or a pipe has no width: lines there are as long as the table is.
+    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
     console.print(to_console(found.rows, found.chance, width=console.width))
     print(f"report: {files.markdown}")
     print(f"table:  {files.csv}")

@@ -40,7 +40,7 @@ def stratify(labels: Labels, splits: int = 3, seed: int = 0, genres: Sequence[st
     if rare := np.flatnonzero(positives < 2).tolist():
         needed = "at least 2 are needed, one for train and one for test; add some or remove the column"
         raise InputError([f"{names[g]}: {positives[g]} trailer(s) have this genre: {needed}" for g in rare])
-    draws = max(1, min(10, 10_000 // len(labels)))
+    draws = max(1, min(20, 10_000 // len(labels)))
     chosen: list[Parts] = []
     for split in range(splits):
         drawn = [_mend(labels, _draw(labels, np.random.default_rng([seed, split, d]))) for d in range(draws)]

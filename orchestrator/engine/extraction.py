@@ -19,7 +19,7 @@ import ray.data
 
 from orchestrator.engine.pipeline import TrailerEmbedder, TrailerReader, TrailerResult, TrailerTask
 from orchestrator.engine.session import Resources
-from orchestrator.errors import DivitaError, TooManyFailures
+from orchestrator.errors import DivitaError, TooManyFailures, TrailerError
 from orchestrator.progress import Step
 from orchestrator.specs import EmbeddingSpec
 from orchestrator.store.embeddings import EmbeddingRow
@@ -178,13 +178,19 @@ def _results(
 
 
 def _store(result: TrailerResult, writer: _PartWriter, workspace: Workspace) -> list[Failure]:
+    """Hands what a trailer gave to the writer, and its failures to the table; earlier ones are settled by now."""
     task, digest = result.task, result.digest
     if digest is not None:
         workspace.digests.record(task.path, result.stat, digest)
         if result.shots is not None:
             writer.add_shots(ShotRow(task.mid, digest, result.n_frames, result.shots))
         for key, vectors in result.vectors.items():
-            writer.add(key, EmbeddingRow(task.mid, digest, vectors))
+            try:
+                writer.add(key, EmbeddingRow(task.mid, digest, vectors))
+            except TrailerError as error:
+                result.fail(error, (key,))
+    if task.failed_before:
+        workspace.failures.forget([task.mid], task.sets)
     failures = [Failure(task.mid, digest, f.stage, f.reason, f.sets, task.path) for f in result.failures]
     if failures:
         workspace.failures.record(failures)

@@ -31,6 +31,8 @@ class TrailerTask:
     path: str
     sets: tuple[str, ...]
     shots: Mapping[str, np.ndarray] = field(default_factory=dict)
+    failed_before: bool = False
+    """An earlier version of its file is in the failures table."""
 
 
 @dataclass(frozen=True)

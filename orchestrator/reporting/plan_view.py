@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
 
 from orchestrator.sweep.cost import Estimate
 from orchestrator.sweep.plan import Plan
@@ -21,9 +21,9 @@ def show_plan(plan: Plan, cost: Estimate, console: Console | None = None) -> Non
         for table in plan.space.tables:
             console.print(f"  {table.name}: {len(table.configs)} configs over {', '.join(table.axes) or 'no axis'}")
     console.print(f"trailers: {facts['trailers']}" + (f", {facts['failed_trailers']} failed" if plan.failed else ""))
-    table = Table("embedding set", "weights", "there", "missing", "configs", "for", title_justify="left", box=None)
+    sets = Grid("embedding set", "weights", "there", "missing", "configs", "for", title_justify="left", box=None)
     for s in plan.sets:
-        table.add_row(
+        sets.add_row(
             s.spec.name,
             s.spec.backbone.weights,
             str(len(s.cached)),
@@ -31,7 +31,7 @@ def show_plan(plan: Plan, cost: Estimate, console: Console | None = None) -> Non
             str(s.configs),
             ", ".join(s.tables),
         )
-    console.print(table)
+    console.print(sets)
     apart = facts["without_sharing"]
     console.print(
         f"decoding passes: {facts['decode_passes']} over {facts['trailers_to_decode']} trailers "

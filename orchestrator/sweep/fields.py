@@ -47,7 +47,7 @@ def build_config(cell: Mapping[str, Any], place: Place) -> Config:
     streams = tuple(EmbeddingSpec(clip, BackboneSpec(n, _weights(n, values["weights"], names, place))) for n in names)
     if len(set(streams)) < len(streams):
         raise InputError(f"{place('backbone')}: backbone: {values['backbone']!r} fuses a backbone with itself")
-    settings = {
+    settings: dict[str, Any] = {
         f.name: _number(f"training.{f.name}", values[f"training.{f.name}"], f.default, place) for f in fields(TrainSpec)
     }
     snippet = _number("clips_per_snippet", values["clips_per_snippet"], DEFAULTS["clips_per_snippet"], place)
@@ -73,7 +73,7 @@ def _located(field: str, place: Place, build: Callable[[], Any]) -> Any:
 def _text(values: Mapping[str, Any], field: str, place: Place) -> str:
     if not isinstance(values[field], str) or not values[field].strip():
         raise InputError(f"{place(field)}: {field}: {values[field]!r} is not a name")
-    return values[field]
+    return str(values[field])
 
 
 def _weights(backbone: str, weights: Any, names: list[str], place: Place) -> str:
@@ -100,7 +100,10 @@ def _aggregator(value: Any, place: Place) -> AggregatorSpec:
     for key in options:
         if key not in known:
             raise InputError(f"{where}: aggregator: {name}: {key}: unknown setting{suggest(key, known)}")
-    return spec(**{k: _number(k, v, known[k], lambda _: f"{where}: aggregator: {name}") for k, v in options.items()})
+    settings: dict[str, Any] = {}
+    for key, setting in options.items():
+        settings[key] = _number(key, setting, known[key], lambda _: f"{where}: aggregator: {name}")
+    return spec(**settings)
 
 
 def _number(field: str, value: Any, default: Any, place: Place) -> int | float:

@@ -161,8 +161,8 @@ def make_plan(space: Space, manifest: Manifest, inventory: Inventory) -> Plan:
         trials = []
         for split in splits:
             digest = data.of(embedding_keys, split)
-            key = None if digest is None else trial_key(config, embedding_keys, split, digest)
-            trials.append(TrialPlan(split, digest, key, key in inventory.trials))
+            trial = None if digest is None else trial_key(config, embedding_keys, split, digest)
+            trials.append(TrialPlan(split, digest, trial, trial in inventory.trials))
         key = config_key(config, embedding_keys)
         planned.append(ConfigPlan(config, key, tables[config], embedding_keys, tuple(trials)))
     return Plan(space, trailers, tuple(failed.values()), tuple(sets), tuple(planned), splits)

@@ -161,7 +161,7 @@ def _own_table(file: YamlFile, name: str, overrides: Mapping[str, Any]) -> Table
             if not isinstance(values, list) or not values:
                 raise InputError(f"{file.at(*where, key)}: grid: {key}: {values!r} is not a list of values")
         for values in itertools.product(*grid.values()):
-            cell = fixed | dict(zip(grid, values, strict=True)) | overrides
+            cell = fixed | dict(zip(grid, values, strict=True)) | dict(overrides)
             configs[build_config(cell, partial(_place, file, where))] = None
         axes |= dict.fromkeys(grid)
     varied = tuple(a for a in axes if a not in overrides)

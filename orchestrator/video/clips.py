@@ -66,9 +66,7 @@ def histograms(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
     return counts
 
 
-def representative_frames(
-    counts: npt.NDArray[np.uint16], clips: npt.NDArray[np.int32]
-) -> npt.NDArray[np.int32]:
+def representative_frames(counts: npt.NDArray[np.uint16], clips: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """(C,) int32: the grid frame of each clip whose histogram is most similar to the clip's mean histogram.
 
     `counts` (N, 512) of all grid frames, `clips` (C, T) of `cut_clips`. Similarity is histogram intersection, over

@@ -19,7 +19,7 @@ def test_parts_have_70_10_20_percent():
         assert parts.shape == (n, 2) and parts.dtype == np.int8
         for column in parts.T:
             sizes = np.bincount(column, minlength=3)
-            assert np.abs(sizes - n * np.array([0.7, 0.1, 0.2])).max() <= max(1.5, n / 100)
+            assert np.abs(sizes - n * np.array([0.7, 0.1, 0.2])).max() <= 1 + 0.03 * n
 
 
 def test_genres_and_pairs_of_genres_keep_their_shares():

@@ -29,7 +29,7 @@ def copy(made, tmp_path):
 
 def frames_of(path):
     with av.open(str(path)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(float)
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(np.int16)
 
 
 def boundaries_of(folder):
