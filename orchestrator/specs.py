@@ -203,7 +203,7 @@ class Config:
 def plain(value: Any) -> Any:
     """Records, tuples and mappings as plain JSON values; a record with a class-level `name` keeps it."""
     if is_dataclass(value) and not isinstance(value, type):
-        named = {"name": type(value).name} if isinstance(value, tuple(AGGREGATORS.values())) else {}
+        named = {"name": value.name} if isinstance(value, AggregatorSpec) else {}
         return named | {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}

@@ -30,7 +30,7 @@ NOT_VIDEO = ("tty", "concat", "concatf", "hls", "dash", "sdp", "rtsp", "lavfi", 
 DECORD_FAILS_ON = ("mpegts", "mpeg", "mpegvideo", "gif")
 """Formats whose last frames (transport streams) or timestamps (program streams) decord 0.6.0 can't handle."""
 
-DECORD_MAX_BYTES = 512 << 20
+DECORD_MAX_BYTES = 256 << 20
 """decord reads packets ahead without bound, so it holds a whole file in memory; beyond this PyAV decodes."""
 
 OPEN_OPTIONS = {"fflags": "+genpts", "protocol_whitelist": "file"}
@@ -202,7 +202,8 @@ def _check_whole(container: Any, stream: Any, packets: _Packets) -> None:
     if packets.fault:
         raise TrailerError("decode", f"the file is cut short or damaged ({packets.fault})")
     if packets.corrupt:
-        raise TrailerError("decode", f"the file is cut short or damaged: {packets.corrupt} of its packets are broken")
+        broken = f"{packets.corrupt} broken packet" + ("s" if packets.corrupt > 1 else "")
+        raise TrailerError("decode", f"the file is cut short or damaged: {broken}")
     if stream.duration:
         promised, found = float((stream.start_time or 0) + stream.duration) * float(stream.time_base), stream.index
         reached = packets.ends.get(found, 0.0)

@@ -32,6 +32,9 @@ __all__ = ["FRAME_SIDE", "GEOMETRY", "THUMB", "Decoded", "Decoder", "video_diges
 RENEW_AFTER = 200
 """Trailers after which the child is replaced, since decord leaks a little with each file."""
 
+START_S = 120.0
+"""Seconds that the child may take to start; loading its libraries from a cold network disk is slow."""
+
 PIPE_BYTES = 1 << 20
 
 
@@ -102,7 +105,7 @@ class Decoder:
     def _receive(self, child: _Child, local: str) -> Decoded:
         from orchestrator.video.resize import crop_frames, make_thumbs  # torch only where frames are made
 
-        child.ask({"path": local, "threads": self._threads}, time.monotonic() + self._total_s)
+        child.ask({"path": local, "threads": self._threads}, self._total_s)
         begin = child.answer()["begin"]
         count, shape = begin["frames"], (begin["height"], begin["width"], 3)
         size = resized_size(Fraction(*begin["aspect"]))
@@ -139,7 +142,8 @@ class _Child:
     """One decode_child process and the conversation with it."""
 
     def __init__(self, stall_s: float) -> None:
-        self._stall_s, self._deadline = stall_s, time.monotonic() + max(stall_s, 60.0)
+        self._stall_s, self._total_s = START_S, START_S
+        self._deadline = time.monotonic() + START_S
         self.served = 0
         self.answered = True
         """False while an answer is under way, so that the child can't be asked again."""
@@ -162,6 +166,7 @@ class _Child:
         self._requests, self._answers = self._process.stdin, self._process.stdout
         _widen(self._answers.fileno())
         self._receive_json()  # "ready"
+        self._stall_s = stall_s
 
     @property
     def pid(self) -> int:
@@ -177,8 +182,9 @@ class _Child:
             _try(close)
         _try(lambda: self._process.wait(5))  # a process stuck in the kernel can't be waited for
 
-    def ask(self, request: dict[str, Any], deadline: float) -> None:
-        self._deadline, self.answered = deadline, False
+    def ask(self, request: dict[str, Any], total_s: float) -> None:
+        """Send a request whose whole answer must be there within `total_s`."""
+        self._total_s, self._deadline, self.answered = total_s, time.monotonic() + total_s, False
         self.served += 1
         try:
             self._requests.write(json.dumps(request).encode() + b"\n")
@@ -232,7 +238,7 @@ class _Child:
     def _too_slow(self) -> TrailerError:
         if time.monotonic() < self._deadline:
             return TrailerError("decode", f"the decoder gave no frame for {self._stall_s:g} s and was stopped")
-        return TrailerError("decode", "decoding took too long and was stopped at its time limit")
+        return TrailerError("decode", f"decoding took more than {self._total_s:g} s and was stopped")
 
     def _obituary(self) -> TrailerError:
         self._process.kill()
