@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -253,11 +255,21 @@ def _run(space: str, data: str, workspace: str, overrides: dict[str, Any] | None
     for trial, why in found.failed.items():
         print(f"failed: {trial}: {why}")
     _show_failures(found.record.failures)
-    where = f" -w {workspace}" if workspace != "workspace" else ""
     if not outcome.tracked:
         print(f"MLflow at {outcome.tracking_uri} could not be reached; the same command catches up", file=sys.stderr)
-    print(f"compare in MLflow: divita ui{where}")
+    print(f"compare in MLflow: {_own_command()} ui{_ui_options(workspace, options.get('tracking_uri'))}")
     raise typer.Exit(0 if found.ok else 1)
+
+
+def _own_command() -> str:
+    """This command as the user can type it again: by name where the shell finds it, else by its path."""
+    return "divita" if shutil.which("divita") else os.path.relpath(sys.argv[0])
+
+
+def _ui_options(workspace: str, tracking_uri: str | None) -> str:
+    if tracking_uri:
+        return f" --tracking-uri {tracking_uri}"
+    return f" -w {workspace}" if workspace != "workspace" else ""
 
 
 def _show_table(found: Any, files: Any) -> None:

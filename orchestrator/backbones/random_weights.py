@@ -1,9 +1,11 @@
 """Untrained weights that are the same every time and still tell clips apart.
 
 The libraries' initial values are meant as the start of training. As they are, ShuffleNetV2's features spread by 6e-7
-between pictures, X3D-S's by 9e-4 and DINOv2's by 1e-4, below the epsilon of the head's BatchNorm. So scales that start
-near zero to switch blocks off are set to one, and BatchNorm statistics are taken from one pass over a few seeded
-synthetic clips; features are then of order one.
+between pictures, X3D-S's by 9e-4 and DINOv2's by 1e-4, which the epsilon of the head's BatchNorm swallows. So
+LayerScale factors, which start near zero to switch blocks off, are set to one, and every BatchNorm layer divides by the
+root mean square of what reaches it from a few seeded synthetic clips. One number a layer: statistics by channel, as in
+training, magnify what is rare in those clips and made most networks' features worse (a linear classifier on synthetic
+trailers: ResNet-50 43 instead of 60, ShuffleNetV2 39 instead of 55 points of area).
 """
 
 from __future__ import annotations
@@ -53,18 +55,19 @@ def settle(network: nn.Module, row: BackboneEntry, seed: int) -> None:
         if name.endswith(BLOCK_SCALES):
             nn.init.ones_(parameter)
     norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain average of what passes
-        if norm.affine:
-            nn.init.ones_(norm.weight)
-        norm.train()
-    if not norms:
-        return
-    clips = synthetic_clips(seed, row.preprocessing.side)
-    with one_thread(), torch.inference_mode():
-        network(clips if row.kind == "video" else clips[:, :, 0])
-    network.eval()
+    hooks = [norm.register_forward_pre_hook(_keep_mean_square) for norm in norms]
+    if hooks:
+        clips = synthetic_clips(seed, row.preprocessing.side)
+        with one_thread(), torch.no_grad():
+            network(clips if row.kind == "video" else clips[:, :, 0])
+    for hook in hooks:
+        hook.remove()
+
+
+def _keep_mean_square(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Makes a BatchNorm layer divide by what its inputs' root mean square is now, all channels alike."""
+    norm.get_buffer("running_var").fill_(inputs[0].square().mean())
+    norm.get_buffer("running_mean").zero_()
 
 
 def synthetic_clips(seed: int, side: int) -> Tensor:

@@ -180,7 +180,8 @@ def check_parts(manifest: Manifest, *, readable_labels: npt.NDArray[np.bool_] | 
                 for g in np.flatnonzero(bare):
                     texts.append(
                         f"{manifest.source}: {manifest.genres[g]}: none of its {positives[g]} positives is in "
-                        f"split{split}'s {name} part ({part}); at least one must be"
+                        f"split{split}'s {name} part ({part}), but at least one must be; "
+                        "`divita splits --overwrite` writes stratified splits"
                     )
     return texts
 

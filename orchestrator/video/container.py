@@ -6,10 +6,9 @@ timestamps for the grid and shows whether the file is whole, before any time goe
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -17,6 +16,7 @@ import av
 import av.error
 
 from orchestrator.errors import TrailerError
+from orchestrator.video.packets import check_whole, lay_out_times, read_packets
 
 MAX_SECONDS = 7200
 """Longest video that is taken for a trailer; a wild timestamp in a damaged file would ask for endless frames."""
@@ -81,24 +81,8 @@ class Contents:
         }
 
 
-@dataclass
-class _Packets:
-    """What one pass over the packet headers found; times in ticks of the video stream, `ends` in seconds."""
-
-    times: list[int] = field(default_factory=list)
-    durations: dict[int, int] = field(default_factory=dict)
-    key: int | None = None
-    """Timestamp of the first picture that stands alone; what comes before it in the file can't be decoded."""
-    count: int = 0
-    untimed: int = 0
-    hidden: int = 0
-    corrupt: int = 0
-    ends: dict[int, float] = field(default_factory=dict)
-    fault: str = ""
-
-
-def inspect(path: str) -> Contents:
-    """Read the headers of a local file; raises TrailerError where it is no whole video file."""
+def inspect(path: str, busy: Callable[[], None] = lambda: None) -> Contents:
+    """Read the headers of a local file, calling `busy` all along; TrailerError where it is no whole video file."""
     try:
         container = av.open(path, options=OPEN_OPTIONS)
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -113,14 +97,14 @@ def inspect(path: str) -> Contents:
             raise TrailerError("read", f"the file {sound}" + (", only a cover" if container.streams.video else ""))
         stream = container.streams.best("video") if len(streams) > 1 else streams[0]
         stream = stream if stream in streams else streams[0]
-        packets = _read_packets(container, stream)
-        _check_whole(container, stream, packets)
-        first = _decode_first(path, stream.index)
-        times, end = _timeline(stream, packets, first.pts)
-        if (seconds := float((end - times[0]) * stream.time_base)) > MAX_SECONDS:
+        packets = read_packets(container, stream, busy)
+        check_whole(container, stream, packets)
+        first, tick = _decode_first(path, stream.index), stream.time_base or Fraction(1, 1000)
+        times, end = lay_out_times(stream, packets, first.pts)
+        if (seconds := float((end - times[0]) * tick)) > MAX_SECONDS:
             raise TrailerError("decode", f"the video lasts {seconds:.0f} s; more than {MAX_SECONDS} s is no trailer")
         rotation = round((first.rotation or 0) / 90) * 90 % 360
-        width, height, aspect = _displayed(first, stream.sample_aspect_ratio or 1, rotation)
+        width, height, aspect = _displayed(first, stream.sample_aspect_ratio or Fraction(1), rotation)
         codec = stream.codec_context.codec
         whole = len(times) == packets.count and not packets.untimed and len(set(times)) == len(times)
         return Contents(
@@ -133,7 +117,7 @@ def inspect(path: str) -> Contents:
             rotation=rotation,
             times=tuple(times),
             end=end,
-            time_base=stream.time_base,
+            time_base=tick,
             plain=(
                 whole
                 and len(streams) == 1
@@ -153,99 +137,6 @@ def _why_unopened(path: str, error: Exception) -> str:
     if start[4:8] in BOXES:
         return "the MP4 file is cut short or was never finished: its index (moov) is missing"
     return f"this is not a video file that FFmpeg knows ({getattr(error, 'strerror', None) or error})"
-
-
-def _read_packets(container: Any, stream: Any) -> _Packets:
-    """Headers of all packets of all streams; an error half-way ends the reading and is kept as `fault`."""
-    seen = _Packets()
-    try:
-        for packet in container.demux():
-            if not packet.size:
-                continue
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamp is not None:
-                end = float((stamp + (packet.duration or 0)) * packet.time_base)
-                seen.ends[packet.stream_index] = max(end, seen.ends.get(packet.stream_index, end))
-            if packet.stream_index != stream.index:
-                continue
-            seen.count += 1
-            if seen.key is None and packet.is_keyframe:
-                seen.key = packet.pts
-            seen.corrupt += packet.is_corrupt and seen.key is not None  # a recorded broadcast begins anywhere
-            if packet.is_discard:
-                seen.hidden += 1
-            elif packet.pts is None:
-                seen.untimed += 1
-            else:
-                seen.times.append(packet.pts)
-                seen.durations[packet.pts] = packet.duration or 0
-    except av.error.FFmpegError as error:
-        seen.fault = str(error.strerror or error)
-    return seen
-
-
-def _check_whole(container: Any, stream: Any, packets: _Packets) -> None:
-    """Compare the packets found with what the container declares.
-
-    Exact where the container is: MP4 indexes every packet. Elsewhere (AVI) the declared count may be off by 2 or
-    1%, since old encoders wrote it before they were done. Declared durations may run past the last packet by 1 s or 5%
-    (sound that is longer, a last picture that stays), or by the longest time any picture stays.
-    """
-    if not packets.count:
-        raise TrailerError("decode", "the video has no frames: the file declares a video stream and holds no picture")
-    indexed = len(stream.index_entries) if "mp4" in container.format.name else 0
-    declared = max(indexed, 0 if indexed else stream.frames)
-    spare = 0 if indexed else max(2, declared // 100)
-    if packets.count < declared - spare:
-        counts = f"{packets.count} of the {declared} frames that it declares are there"
-        raise TrailerError("decode", f"the file is cut short or damaged: {counts}")
-    if packets.fault:
-        raise TrailerError("decode", f"the file is cut short or damaged ({packets.fault})")
-    if packets.corrupt:
-        broken = f"{packets.corrupt} broken packet" + ("s" if packets.corrupt > 1 else "")
-        raise TrailerError("decode", f"the file is cut short or damaged: {broken}")
-    if stream.duration:
-        promised, found = float((stream.start_time or 0) + stream.duration) * float(stream.time_base), stream.index
-        reached = packets.ends.get(found, 0.0)
-    else:
-        promised = _clock(stream.metadata.get("DURATION")) or (container.duration or 0) / av.time_base
-        reached = max(packets.ends.values(), default=0.0)
-    ordered = sorted(packets.times)
-    longest = max((b - a for a, b in itertools.pairwise(ordered)), default=0) * float(stream.time_base)
-    if promised - reached > max(1.0, 0.05 * promised, longest):
-        raise TrailerError(
-            "decode", f"the file is cut short: it declares {promised:.1f} s and its video ends at {reached:.1f} s"
-        )
-
-
-def _clock(text: str | None) -> float:
-    """Seconds in Matroska's `00:01:02.500000000`; 0 where there is none."""
-    try:
-        hours, minutes, seconds = (text or "").split(":")
-        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-    except ValueError:
-        return 0.0
-
-
-def _timeline(stream: Any, packets: _Packets, first: int | None) -> tuple[list[int], int]:
-    """Ascending timestamps of the shown pictures and the end of the last, in ticks; `first` is the first to decode.
-
-    A file cut out of another without encoding may begin with pictures that refer to one before the cut. Players drop
-    them, and so does this: the grid starts at the first picture that decodes, if nothing later is missing.
-    """
-    tick = stream.time_base
-    rate = stream.average_rate or stream.guessed_rate or Fraction(24)
-    if packets.untimed:  # AVI and program streams may stamp no picture: they come at a steady rate
-        shown = len(packets.times) + packets.untimed
-        start = min(packets.times, default=0)
-        return [start + int(i / (rate * tick)) for i in range(shown)], start + int(shown / (rate * tick))
-    if not packets.times:
-        raise TrailerError("decode", "the video has no frames that are shown: its edit list hides all of them")
-    times = sorted(packets.times)
-    if first is not None and packets.key is not None and times[0] < first <= packets.key:
-        times = [t for t in times if t >= first]
-    last = packets.durations[times[-1]] or (times[-1] - times[-2] if len(times) > 1 else 0)
-    return times, times[-1] + (last or max(1, round(1 / (rate * tick))))
 
 
 def _decode_first(path: str, index: int) -> Any:

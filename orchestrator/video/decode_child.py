@@ -17,6 +17,8 @@ import os
 import select
 import signal
 import sys
+import time
+from collections.abc import Callable
 
 import av.logging
 import decord
@@ -62,7 +64,9 @@ def die_with_parent(lifeline: int) -> None:
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([lifeline], [], [], 0)[0]:  # it had already closed
+    end = select.poll()
+    end.register(lifeline)
+    if end.poll(0):  # it had already closed
         os._exit(1)
 
 
@@ -70,7 +74,7 @@ def serve(answers: int, path: str, threads: int) -> None:
     """Answer one request; every fault of the file becomes an `error` answer."""
     try:
         check_readable(path)
-        contents = inspect(path)
+        contents = inspect(path, _sign_of_life(answers))
         _raise_damage()
         size = decoded_size(contents.aspect)
         shown = lay_grid(contents.times, contents.end, contents.time_base)
@@ -82,7 +86,7 @@ def serve(answers: int, path: str, threads: int) -> None:
         write_json(answers, {"done": True})
     except TrailerError as error:
         write_json(answers, {"error": [error.stage, error.reason]})
-    except (BrokenPipeError, KeyboardInterrupt):
+    except BrokenPipeError:
         raise
     except Exception as error:  # a fault of ours, or a way to be broken that nobody has seen yet
         hint = last_words(_log())
@@ -101,12 +105,25 @@ def _send_frames(
             sent = 0
             for chunk in reader(path, contents, wanted, size, threads):
                 write_json(answers, {"repeat": repeat[sent : sent + len(chunk)].tolist()})
-                write_message(answers, b"F", memoryview(np.ascontiguousarray(chunk)).cast("B"))
+                write_message(answers, b"F", np.ascontiguousarray(chunk).reshape(-1).data)
                 sent += len(chunk)
             return
         except DecordUnable:
             _raise_damage()
             write_json(answers, {"again": True})  # decord's limits, not the file's fault: PyAV decides
+
+
+def _sign_of_life(answers: int) -> Callable[[], None]:
+    """A function that tells the parent, once a second at most, that the child is not stuck."""
+    told = time.monotonic()
+
+    def busy() -> None:
+        nonlocal told
+        if time.monotonic() - told > 1:
+            told = time.monotonic()
+            write_json(answers, {"busy": True})
+
+    return busy
 
 
 def _raise_damage() -> None:

@@ -29,10 +29,9 @@ def video_digest(path: str) -> str:
     """32 hex digits (BLAKE2b) of the file's bytes; raises TrailerError("read", …) when they can't be read."""
     digest = hashlib.blake2b(digest_size=16)
     local = local_path(path)
-    with _explained(path):
-        with _open_remote(path) if local is None else _open_local(local) as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
+    with _explained(path), _open_remote(path) if local is None else _open_local(local) as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
     return digest.hexdigest()
 
 
@@ -114,7 +113,7 @@ def _open_local(path: str) -> Any:
         raise TrailerError("read", "this is a directory, not a video file")
     if not stat.S_ISREG(kind):  # opening a pipe or a device could wait for ever
         raise TrailerError("read", "this is a pipe, a socket or a device, not a video file")
-    return open(path, "rb")  # noqa: SIM115
+    return open(path, "rb")
 
 
 def _open_remote(path: str) -> Any:

@@ -76,7 +76,8 @@ class ShotDetector:
 def window_frames(n_frames: int) -> np.ndarray:
     """(W, 100) frame indices of the windows over n frames; beyond the ends stand the first and the last frame."""
     starts = np.arange(0, n_frames, STRIDE)
-    return np.clip(starts[:, None] + np.arange(WINDOW) - CONTEXT, 0, max(0, n_frames - 1))
+    windows: np.ndarray = np.clip(starts[:, None] + np.arange(WINDOW) - CONTEXT, 0, n_frames - 1)
+    return windows
 
 
 def shots_from(probabilities: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:

@@ -66,6 +66,7 @@ class Evil:
         return (open, ("ran.txt", "w"))
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_pickle_with_code_in_it_is_refused_unrun(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": filled(), "extra": Evil()}, tmp_path / "torch.pth")

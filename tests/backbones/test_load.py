@@ -97,11 +97,21 @@ def test_a_checkpoint_of_another_network_is_refused(shufflenet, tmp_path):
 # Bits
 
 
-def test_a_frame_s_vector_has_the_same_bits_whatever_else_is_embedded(lite0, frames):
-    together = lite0.embed(frames, np.array([0, 1, 2, 3, 4, 5, 6], np.int32))
-    shuffled = lite0.embed(frames, np.array([6, 3, 0], np.int64))
+@pytest.mark.parametrize("name", ["swin_2d", "shufflenet_2d"])
+def test_a_frame_s_vector_has_the_same_bits_whatever_else_is_embedded(random_backbone, name, frames):
+    backbone = random_backbone(name)
+    together = backbone.embed(frames, np.array([0, 1, 2, 3, 4, 5, 6], np.int32))
+    shuffled = backbone.embed(frames, np.array([6, 3, 0], np.int64))
     assert np.array_equal(shuffled, together[[6, 3, 0]])
-    assert np.array_equal(lite0.embed(frames, np.array([2])), together[[2]])
+    assert np.array_equal(backbone.embed(frames, np.array([2])), together[[2]])
+
+
+def test_every_batch_on_the_cpu_has_the_same_size_because_kernels_are_chosen_by_it(frames):
+    network = MeanColour()
+    backbone = around(network)
+    for count in (1, 4, 6):
+        assert backbone.embed(frames, np.arange(count)).shape == (count, 3)
+    assert network.sizes == [4, 4, 4, 4]
 
 
 def test_the_number_of_threads_does_not_change_bits_and_is_left_as_it_was(shufflenet, frames):

@@ -4,10 +4,19 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
-from orchestrator.backbones.registry import BACKBONES, describe, entry, identity, is_random, weights_status
+from orchestrator.backbones.registry import (
+    BACKBONES,
+    describe,
+    ensure_weights,
+    entry,
+    identity,
+    is_random,
+    weights_status,
+)
 from orchestrator.errors import InputError, MissingWeights
 from orchestrator.specs import BackboneSpec, key_of
 
@@ -27,7 +36,7 @@ def test_the_study_s_table_backbones_have_the_widths_and_inputs_it_names():
 def test_planning_with_table_rows_loads_no_torch():
     code = (
         "import sys\n"
-        "from orchestrator.backbones.registry import BACKBONES, describe, entry, identity, weights_status\n"
+        "from orchestrator.backbones.registry import BACKBONES, describe, identity, weights_status\n"
         "from orchestrator.specs import BackboneSpec\n"
         "describe()\n"
         "for name in BACKBONES:\n"
@@ -106,6 +115,26 @@ def test_status_says_ready_or_what_is_missing_and_where_it_goes(tmp_path):
     for part in (str(path), "https://download.pytorch.org/models/swin3d_t-7615ae03.pth", "`weights: /path/to/"):
         assert part in message
     assert "no-such-file" in weights_status(BackboneSpec("swin_3d", "/no-such-file.pth"))
+
+
+def test_the_file_to_load_is_found_or_its_lack_raised(tmp_path):
+    (tmp_path / "mine.pth").write_bytes(b"a")
+    assert ensure_weights(BackboneSpec("swin_3d", str(tmp_path / "mine.pth"))) == tmp_path / "mine.pth"
+    assert ensure_weights(BackboneSpec("swin_3d", "random")) is None
+    assert ensure_weights(BackboneSpec("efficientnet_lite0_2d")).name == "efficientnet-lite0-57934424.pth"
+    with pytest.raises(MissingWeights, match=r"swin3d_t-7615ae03\.pth"):
+        ensure_weights(BackboneSpec("swin_3d"))
+
+
+def test_without_a_network_and_without_files_the_answer_comes_within_seconds(monkeypatch):
+    monkeypatch.delenv("DIVITA_OFFLINE")
+    for proxy in ("https_proxy", "http_proxy"):  # nobody listens there
+        monkeypatch.setenv(proxy, "http://127.0.0.1:9")
+    start = time.monotonic()
+    for name in ("x3d_s_3d", "timm:test_vit"):
+        with pytest.raises(MissingWeights, match="could not be fetched"):
+            ensure_weights(BackboneSpec(name))
+    assert time.monotonic() - start < 10
 
 
 def test_the_described_table_has_every_row_and_no_empty_cell():

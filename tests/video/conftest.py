@@ -67,7 +67,7 @@ def write_video(
     pixel_aspect: Fraction | None = None,
     noise: int = 0,
 ) -> Path:
-    """Encode `frames` numbered pictures. `stamps` are their timestamps in `tick` seconds, `sound` seconds of silence."""
+    """Encode `frames` numbered pictures, stamped by `stamps` in ticks of `tick` seconds, and `sound` s of silence."""
     grain = np.random.default_rng(0).integers(0, noise + 1, (8, size[1], size[0], 1)).astype(np.int16)
     with av.open(str(path), "w", format=container, options=container_options or {}) as file:
         video = file.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))

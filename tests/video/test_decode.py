@@ -22,12 +22,11 @@ QUIET_HEVC = {"preset": "ultrafast", "x265-params": "log-level=none"}
         (Fraction(24000, 1001), [0, 0, *range(1, 48)]),  # each frame comes a little after its place on the grid
         (24, list(range(48))),
         (25, [k * 25 // 24 for k in range(47)]),
-        (30, [0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 13, 15, 16, 17, 18, 20, 21, 22, 23, 25, 26, 27, 28]
-             + [30, 31, 32, 33, 35, 36, 37, 38, 40, 41, 42, 43, 45, 46, 47]),
+        (30, [k for k in range(48) if k % 5 != 4]),  # four frames of every five
         (50, [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 25, 27, 29, 31, 33, 35, 37, 39, 41, 43, 45, 47]),
         (60, [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 30, 32, 35, 37, 40, 42, 45, 47]),
     ],
-)  # fmt: skip
+)
 def test_grid_frames_are_the_source_frames_on_screen_at_each_24th(video, numbers, fps, expected: list[int]) -> None:
     assert numbers(video("steady.mp4", 48, fps, options={"g": "20"})) == expected
 
@@ -163,7 +162,7 @@ def test_uris_are_read_through_fsspec_and_leave_no_copy(video, numbers, tmp_path
     path = video("elsewhere.mp4", 12)
     fsspec.filesystem("memory").pipe_file("/trailers/a.mp4", path.read_bytes())
     assert numbers("memory://trailers/a.mp4") == numbers(path.as_uri()) == list(range(12))
-    with pytest.raises(TrailerError, match="read: there is no such file: memory://trailers/b.mp4"):
+    with pytest.raises(TrailerError, match=r"read: there is no such file: memory://trailers/b\.mp4"):
         numbers("memory://trailers/b.mp4")
     assert not list(tmp_path.glob("divita*"))
 

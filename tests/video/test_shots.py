@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 import subprocess
 import sys
@@ -136,7 +137,7 @@ def test_shots_are_the_runs_of_frames_that_are_no_transition(values: list[float]
     shots = shots_from(np.array(values, np.float32))
     inside = {f for start, end in shots.tolist() for f in range(start, end)}
     assert inside == {i for i, p in enumerate(values) if p <= 0.5}
-    assert all(a_end < b_start for (_, a_end), (b_start, _) in zip(shots, shots[1:], strict=False))
+    assert all(a_end < b_start for (_, a_end), (b_start, _) in itertools.pairwise(shots))
     assert shots.dtype == np.int32 and shots.shape == (len(shots), 2)
 
 
