@@ -23,7 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.backbones.registry import weights_status
+from orchestrator.backbones.registry import ensure_weights
 from orchestrator.errors import InputError, MissingWeights
 from orchestrator.progress import Progress
 from orchestrator.store.rates import Work
@@ -255,9 +255,13 @@ def _check_videos(study: Study, plan: Plan, paths: Mapping[str, str | None]) -> 
 
 
 def _check_weights(plan: Plan) -> None:
-    """All weights that are not at hand, told before the first trailer is decoded."""
-    backbones = dict.fromkeys(s.spec.backbone for s in plan.sets if s.missing)
-    problems = [status for spec in backbones if (status := weights_status(spec)) != "ready"]
+    """Fetches what may be fetched; all weights that can't be had are told before the first trailer is decoded."""
+    problems: list[str] = []
+    for spec in dict.fromkeys(s.spec.backbone for s in plan.sets if s.missing):
+        try:
+            ensure_weights(spec)
+        except InputError as error:
+            problems += error.problems
     if problems:
         raise MissingWeights(problems)
 

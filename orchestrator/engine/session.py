@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +20,11 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
 
 import ray
+from ray._private import ray_constants
 
 from orchestrator.errors import InputError
+
+LOOPBACK = "127.0.0.1"
 
 WORKER_ENV = {
     # One thread a task: results must not depend on how many workers share the machine.
@@ -55,22 +59,41 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
         "logging_level": logging.ERROR,
         "runtime_env": {"env_vars": WORKER_ENV},
     }
+    _keep_to_loopback(address is None)
     if address is None:
-        # Loopback only, no dashboard: a laptop on a shared network offers no service to others.
-        options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "num_cpus": cpus or os.cpu_count()}
+        options |= {"include_dashboard": False, "_node_ip_address": LOOPBACK, "num_cpus": cpus or os.cpu_count()}
     else:
         # The nodes run this very code, whatever version is installed there.
         package = str(Path(__file__).resolve().parents[1])
         options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENV, "py_modules": [package]}}
     try:
+        if address is not None:
+            _knock(address)
         with _without_native_noise():
             ray.init(**options)
-    except ConnectionError as error:
+    except OSError as error:
         raise InputError(f"--address: no Ray cluster answers at {address!r}: {error}") from error
     try:
         yield _resources()
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nothing listens; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _keep_to_loopback(only: bool) -> None:
+    """A local Ray offers no service to others: a laptop may stand on a shared network.
+
+    Ray takes 127.0.0.1 for a mistake and replaces it by the machine's address, except where this switch, named after
+    the systems it was made for, is off; then its servers bind to loopback.
+    """
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0" if only else "1"
+    ray_constants.ENABLE_RAY_CLUSTER = not only
 
 
 @contextmanager
