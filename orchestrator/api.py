@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.backbones.registry import ensure_weights
 from orchestrator.errors import InputError, MissingWeights
 from orchestrator.progress import Progress
+from orchestrator.specs import GRID_FPS
 from orchestrator.store.rates import Work
 from orchestrator.store.workspace import Workspace
 from orchestrator.study import StrPath, Study, SweepResults, read_results, sweep_configs
-from orchestrator.sweep.cost import Estimate, estimate
+from orchestrator.sweep.cost import Estimate, estimate, sample
 from orchestrator.sweep.identity import detector_key, embedding_identity, shot_identity
 from orchestrator.sweep.plan import Plan
 
@@ -87,13 +88,18 @@ def plan_sweep(
 
 def estimate_cost(plan: Plan, workspace: StrPath = "workspace") -> Estimate:
     """What the plan's missing work costs on this machine, by the rates that earlier runs measured."""
+    from orchestrator.video.duration import declared_seconds
+
     opened = Workspace(workspace)
-    mids, frames, detected = set(plan.trailers), {}, set()
+    mids, frames = set(plan.trailers), {}
     for (mid, _), row in opened.shots.read(detector_key()).items():
         if mid in mids:
             frames[mid] = row.n_frames
-            detected.add(mid)
-    return estimate(plan, opened.rates.load(), frames, frozenset(detected))
+    detected = frozenset(frames)
+    for mid in sample([mid for mid in plan.to_decode if mid not in frames and plan.paths[mid]]):
+        if seconds := declared_seconds(str(plan.paths[mid])):
+            frames[mid] = round(seconds * GRID_FPS)
+    return estimate(plan, opened.rates.load(), frames, detected)
 
 
 def extract_sweep(
@@ -198,8 +204,7 @@ def _extract(study: Study, plan: Plan, cluster: _Cluster, options: RunOptions, p
     reused = sum(_clips_cached(workspace, plan).values())
     if not todo:
         return ExtractionCounts(vectors_reused=reused, failures=list(plan.failed))
-    paths = dict(zip(study.manifest.mids, study.manifest.paths, strict=True))
-    _check_videos(study, plan, paths)
+    _check_videos(study, plan)
     _check_weights(plan)
     wanted = [s for s in plan.sets if s.missing]
     for s in wanted:
@@ -213,7 +218,9 @@ def _extract(study: Study, plan: Plan, cluster: _Cluster, options: RunOptions, p
     for (mid, digest), row in workspace.shots.read(detector_key()).items():
         shots.setdefault(mid, {})[digest] = row.shots
     failed = {failure.mid for failure in workspace.failures.load()}
-    tasks = [TrailerTask(mid, str(paths[mid]), tuple(lacking[mid]), shots.get(mid, {}), mid in failed) for mid in todo]
+    tasks = [
+        TrailerTask(mid, str(plan.paths[mid]), tuple(lacking[mid]), shots.get(mid, {}), mid in failed) for mid in todo
+    ]
     limit = options.max_failed if options.max_failed is not None else max(10, math.ceil(len(study.manifest) / 100))
     with progress.step("extracting", len(tasks), "trailers") as step:
         counts = extract(
@@ -239,11 +246,11 @@ def _clips_cached(workspace: Workspace, plan: Plan) -> dict[str, int]:
     return counted
 
 
-def _check_videos(study: Study, plan: Plan, paths: Mapping[str, str | None]) -> None:
+def _check_videos(study: Study, plan: Plan) -> None:
     """Without a path an embedding can only come from the store."""
     problems = []
     for s in plan.sets:
-        lost = [mid for mid in s.missing if paths[mid] is None]
+        lost = [mid for mid in s.missing if plan.paths[mid] is None]
         if lost:
             some = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
             problems.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table as Grid
 
+from orchestrator.backbones.registry import weights_status
 from orchestrator.sweep.cost import Estimate
 from orchestrator.sweep.plan import Plan
 
@@ -38,6 +39,10 @@ def show_plan(plan: Plan, cost: Estimate, console: Console | None = None) -> Non
         f"(one pipeline a config would need {apart['decode_passes']}); "
         f"backbone passes: {len(plan.sets)} sets (one pipeline a config: {apart['backbone_passes']})"
     )
+    for backbone in dict.fromkeys(s.spec.backbone for s in plan.sets if s.missing):
+        status = weights_status(backbone)
+        if status != "ready":
+            console.print(status)
     if not cost.items:
         console.print("nothing is missing: `divita run` would only write the report")
         return

@@ -73,6 +73,7 @@ class Plan:
     space: Space
     trailers: tuple[str, ...]
     """Ids that the sweep uses: those of the manifest that did not fail."""
+    paths: Mapping[str, str | None]
     failed: tuple[Failure, ...]
     sets: tuple[SetPlan, ...]
     configs: tuple[ConfigPlan, ...]
@@ -165,7 +166,7 @@ def make_plan(space: Space, manifest: Manifest, inventory: Inventory) -> Plan:
             trials.append(TrialPlan(split, digest, trial, trial in inventory.trials))
         key = config_key(config, embedding_keys)
         planned.append(ConfigPlan(config, key, tables[config], embedding_keys, tuple(trials)))
-    return Plan(space, trailers, tuple(failed.values()), tuple(sets), tuple(planned), splits)
+    return Plan(space, trailers, paths, tuple(failed.values()), tuple(sets), tuple(planned), splits)
 
 
 def _splits(space: Space, manifest: Manifest) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ timestamps for the grid and shows whether the file is whole, before any time goe
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -143,23 +143,12 @@ def _decode_first(path: str, index: int) -> Any:
     """The first picture that decodes."""
     try:
         with av.open(path, options=OPEN_OPTIONS) as container:
-            for packet in from_first_key(container.demux(container.streams[index])):
-                for frame in packet.decode():
-                    return frame
+            frame = next(container.decode(container.streams[index]), None)
     except (av.error.FFmpegError, ValueError) as error:
         raise TrailerError("decode", f"the video is damaged: no picture can be decoded ({error})") from None
-    raise TrailerError("decode", "the video is damaged: no picture can be decoded")
-
-
-def from_first_key(packets: Iterable[Any]) -> Iterator[Any]:
-    """Leave out the packets before the first that stands alone; all of them where the format marks none."""
-    early = []
-    for packet in packets:
-        early.append(packet)
-        if packet.is_keyframe:
-            break
-    yield from early if not early or not early[-1].is_keyframe else early[-1:]
-    yield from packets
+    if frame is None:
+        raise TrailerError("decode", "the video is damaged: no picture can be decoded")
+    return frame
 
 
 def _displayed(frame: Any, shape: Fraction, rotation: int) -> tuple[int, int, Fraction]:

@@ -14,7 +14,7 @@ import decord
 import numpy as np
 
 from orchestrator.errors import TrailerError
-from orchestrator.video.container import OPEN_OPTIONS, Contents, from_first_key
+from orchestrator.video.container import OPEN_OPTIONS, Contents
 
 CHUNK_BYTES = 16 << 20
 """About 48 frames of a widescreen trailer at a time."""
@@ -62,8 +62,7 @@ def read_with_av(
         with av.open(path, options=OPEN_OPTIONS) as container:
             stream = container.streams[contents.stream]
             stream.codec_context.thread_type, stream.codec_context.thread_count = "AUTO", threads
-            frames = (frame for packet in from_first_key(container.demux(stream)) for frame in packet.decode())
-            for frame in frames:
+            for frame in container.decode(stream):
                 if frame.is_corrupt:
                     raise TrailerError("decode", f"the video is damaged: picture {shown} is broken")
                 # Without usable timestamps pictures count in the order in which they come.

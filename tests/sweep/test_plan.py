@@ -10,6 +10,7 @@ from orchestrator.data.manifest import Manifest
 from orchestrator.errors import InputError
 from orchestrator.specs import trial_key
 from orchestrator.store.failures import Failure
+from orchestrator.sweep.cost import estimate, sample
 from orchestrator.sweep.identity import embedding_key
 from orchestrator.sweep.plan import Inventory, Plan, make_plan
 from orchestrator.sweep.space import Space, load_space
@@ -161,3 +162,33 @@ def test_snippet_length_seed_and_head_do_not_touch_the_embedding_sets(tmp_path: 
 def test_what_changes_vectors_changes_the_set(tmp_path: Path, axis: str) -> None:
     plan = make_plan(space_of(tmp_path, f"fixed: {{backbone: resnet_2d}}\ngrid: {{{axis}}}\n"), MANIFEST, EMPTY)
     assert len({s.key for s in plan.sets}) == len(plan.configs) >= 2
+
+
+def test_an_estimate_names_what_was_never_measured_instead_of_guessing(space: Space) -> None:
+    plan = make_plan(space, MANIFEST, EMPTY)
+    cost = estimate(plan, {"decode": 0.001}, {"tr0": 240, "tr1": 480}, frozenset())
+    decode, shots, embed, train = cost.items
+    assert (decode.kind, decode.units, decode.seconds) == ("decode", 240 + 480 + 8 * 360, pytest.approx(3.6))
+    assert (shots.kind, shots.units, shots.seconds) == ("shots", decode.units, None)
+    assert embed.units == pytest.approx(2 * decode.units / 24)
+    assert train.units == 8 * 100
+    assert cost.unknown == ("shots", "embed resnet_2d", "train") and cost.seconds == decode.seconds
+
+
+def test_an_estimate_counts_only_what_is_missing(space: Space) -> None:
+    plan = make_plan(space, MANIFEST, full(space))
+    assert [item.kind for item in estimate(plan, {}, {}, frozenset()).items] == ["train"]
+    done = replace(full(space), trials=frozenset(k for k in keys_of(plan) if k))
+    assert estimate(make_plan(space, MANIFEST, done), {}, {}, frozenset()).items == ()
+
+
+def test_shots_that_are_known_cost_nothing(space: Space) -> None:
+    plan = make_plan(space, MANIFEST, EMPTY)
+    frames = dict.fromkeys(MIDS, 100)
+    kinds = [item.kind for item in estimate(plan, {}, frames, frozenset(MIDS)).items]
+    assert kinds == ["decode", "embed resnet_2d", "train"]
+
+
+def test_a_sample_is_spread_evenly() -> None:
+    assert sample([str(i) for i in range(100)], 4) == ["0", "25", "50", "75"]
+    assert sample(["a", "b"], 4) == ["a", "b"]
