@@ -6,6 +6,7 @@ done, and what a run lacks is found by asking the ledger again.
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 import time
@@ -26,6 +27,9 @@ from orchestrator.store.ledger import TrialRecord
 from orchestrator.store.workspace import Workspace
 from orchestrator.training.lockstep import LockstepTrainer
 from orchestrator.training.records import SplitData, TrialResult
+
+OBJECT_STORE_SHARE = 0.5
+"""Part of the cluster's object store that embedding sets may fill; beyond it the oldest goes."""
 
 REPORT_S = 1.0
 """Least seconds between two reports to Tune; epochs of small heads take milliseconds."""
@@ -62,15 +66,21 @@ class TrainingData:
 class EmbeddingHub:
     """Reads each embedding set once into the object store, from where every trial on a node reads one copy."""
 
-    def __init__(self, workspace: Workspace, data: TrainingData) -> None:
-        self._workspace, self._data = workspace, data
+    def __init__(self, workspace: Workspace, data: TrainingData, budget: float) -> None:
+        """`budget` is how many bytes of sets may be held; those that trials still read stay beyond it."""
+        self._workspace, self._data, self._budget = workspace, data, budget
         self._refs: dict[str, list[Any]] = {}
+        self._bytes: dict[str, int] = {}
 
     def get(self, key: str) -> list[Any]:
         """References to the vectors and the offsets of a set."""
         if key not in self._refs:
             loaded = self._workspace.embeddings.load(key, self._data.mids, self._data.rows[key])
+            while self._refs and sum(self._bytes.values()) + loaded.vectors.nbytes > self._budget:
+                oldest = next(iter(self._refs))
+                del self._refs[oldest], self._bytes[oldest]
             self._refs[key] = [ray.put(loaded.vectors), ray.put(loaded.offsets)]
+            self._bytes[key] = loaded.vectors.nbytes
         return self._refs[key]
 
 
@@ -240,7 +250,8 @@ def train(
     """Trains every job; returns when the ledger has a record, done or failed, of each of their trials."""
     # Configs that share a set run side by side, so that it stays in memory while it is used.
     jobs = sorted(jobs, key=lambda job: job.embedding_keys)
-    hub = EmbeddingHub.remote(workspace, data)  # type: ignore[attr-defined]
+    budget = OBJECT_STORE_SHARE * ray.cluster_resources().get("object_store_memory", math.inf)
+    hub = EmbeddingHub.remote(workspace, data, budget)  # type: ignore[attr-defined]
     job = SweepJob(workspace, ray.put(data), ray.put(jobs), hub, "cuda" if resources.gpus else "cpu")
     # Tune insists on a folder for its own notes; nothing is ever read back from it.
     local = workspace.root.local

@@ -18,18 +18,18 @@ from typing import Any
 import numpy as np
 
 import orchestrator
-from orchestrator.errors import TrailerError
+from orchestrator.errors import DivitaError, TrailerError
 from orchestrator.video.damage import last_words
 from orchestrator.video.wire import HEADER
 
 START_S = 120.0
 """Seconds that the child may take to start; loading its libraries from a cold network disk is slow."""
 
-PIPE_BYTES = 1 << 20
+PIPE_BYTES, LOG_BYTES = 1 << 20, 1 << 16
 
 
 class Child:
-    """One decode_child process and the conversation with it."""
+    """One decode_child process and the conversation with it. Raises DivitaError when it can't even start."""
 
     def __init__(self, stall_s: float) -> None:
         self.served = 0
@@ -44,7 +44,7 @@ class Child:
         package = str(Path(orchestrator.__file__).parents[1])
         search = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.video.decode_child", str(alive)],
+            [sys.executable, "-P", "-m", "orchestrator.video.decode_child", str(alive)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -59,7 +59,12 @@ class Child:
         self._readable.register(self._answers, select.POLLIN)
         with contextlib.suppress(OSError, AttributeError):  # a bigger pipe means fewer switches, where it is allowed
             fcntl.fcntl(self._answers, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self._receive_json()  # "ready"
+        try:
+            self._receive_json()  # "ready"
+        except TrailerError as error:
+            said = self._said().strip().splitlines()
+            self.kill()
+            raise DivitaError(f"the video decoder can't start: {said[-1] if said else error.reason}") from None
         self._stall_s = stall_s
 
     @property
@@ -140,6 +145,9 @@ class Child:
     def _obituary(self) -> TrailerError:
         self._process.kill()
         code = self._process.wait(5)
-        said = last_words(os.pread(self._log.fileno(), 1 << 16, 0).decode(errors="replace"))
+        said = last_words(self._said())
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         return TrailerError("decode", f"the decoder {how} in the middle of this file" + (f" ({said})" if said else ""))
+
+    def _said(self) -> str:
+        return os.pread(self._log.fileno(), LOG_BYTES, 0).decode(errors="replace")

@@ -33,8 +33,11 @@ DECORD_FAILS_ON = ("mpegts", "mpeg", "mpegvideo", "gif")
 DECORD_MAX_BYTES = 256 << 20
 """decord reads packets ahead without bound, so it holds a whole file in memory; beyond this PyAV decodes."""
 
-OPEN_OPTIONS = {"fflags": "+genpts", "protocol_whitelist": "file"}
-"""Fill in missing timestamps; follow no reference out of the file."""
+OPENING: dict[str, Any] = {
+    "options": {"fflags": "+genpts", "protocol_whitelist": "file"},
+    "metadata_errors": "replace",
+}
+"""How PyAV opens a file: fill in missing timestamps, follow no reference out of it, take titles in any encoding."""
 
 BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp")
 """How an MP4 or QuickTime file may begin, from its fifth byte."""
@@ -59,6 +62,8 @@ class Contents:
     end: int
     """When the last picture leaves the screen."""
     time_base: Fraction
+    stamped: bool
+    """Whether every picture has a timestamp of its own; else they count in the order in which they are shown."""
     plain: bool
     """False where decord is known to go wrong, so that PyAV must decode."""
 
@@ -84,7 +89,7 @@ class Contents:
 def inspect(path: str, busy: Callable[[], None] = lambda: None) -> Contents:
     """Read the headers of a local file, calling `busy` all along; TrailerError where it is no whole video file."""
     try:
-        container = av.open(path, options=OPEN_OPTIONS)
+        container = av.open(path, **OPENING)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise TrailerError("read", _why_unopened(path, error)) from None
     with container:
@@ -106,7 +111,7 @@ def inspect(path: str, busy: Callable[[], None] = lambda: None) -> Contents:
         rotation = round((first.rotation or 0) / 90) * 90 % 360
         width, height, aspect = _displayed(first, stream.sample_aspect_ratio or Fraction(1), rotation)
         codec = stream.codec_context.codec
-        whole = len(times) == packets.count and not packets.untimed and len(set(times)) == len(times)
+        stamped = not packets.untimed and len(set(times)) == len(times)
         return Contents(
             format=name.split(",")[0],
             codec=getattr(codec, "canonical_name", codec.name),
@@ -118,8 +123,10 @@ def inspect(path: str, busy: Callable[[], None] = lambda: None) -> Contents:
             times=tuple(times),
             end=end,
             time_base=tick,
+            stamped=stamped,
             plain=(
-                whole
+                stamped
+                and len(times) == packets.count
                 and len(streams) == 1
                 and name not in DECORD_FAILS_ON
                 and os.path.getsize(path) <= DECORD_MAX_BYTES
@@ -142,7 +149,7 @@ def _why_unopened(path: str, error: Exception) -> str:
 def _decode_first(path: str, index: int) -> Any:
     """The first picture that decodes."""
     try:
-        with av.open(path, options=OPEN_OPTIONS) as container:
+        with av.open(path, **OPENING) as container:
             frame = next(container.decode(container.streams[index]), None)
     except (av.error.FFmpegError, ValueError) as error:
         raise TrailerError("decode", f"the video is damaged: no picture can be decoded ({error})") from None

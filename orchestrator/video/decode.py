@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.errors import StoreError, TrailerError
+from orchestrator.errors import TrailerError
 from orchestrator.video.child import Child
 from orchestrator.video.files import local_copy, video_digest, video_stat
 from orchestrator.video.geometry import FRAME_SIDE, GEOMETRY, THUMB, resized_size
@@ -99,12 +99,11 @@ class Decoder:
             if "again" in answer:
                 filled = 0
                 continue
-            repeat = np.array(answer["repeat"])
-            chunk = child.frames((len(repeat), *shape))
-            until = filled + int(repeat.sum())
-            decoded.frames[filled:until] = np.repeat(crop_frames(chunk, size), repeat, axis=0)
-            decoded.thumbs[filled:until] = np.repeat(make_thumbs(chunk), repeat, axis=0)
-            filled = until
+            chunk = child.frames((len(answer["repeat"]), *shape))
+            for frame, thumb, times in zip(crop_frames(chunk, size), make_thumbs(chunk), answer["repeat"], strict=True):
+                decoded.frames[filled : filled + times] = frame
+                decoded.thumbs[filled : filled + times] = thumb
+                filled += times
         if filled != count:
             raise TrailerError("decode", f"{filled} of {count} frames came out of the decoder")
         return decoded
@@ -119,4 +118,4 @@ class Decoder:
                 return np.memmap(file, np.uint8, "r+", shape=shape)
         except OSError as error:
             where = f"{size / 1e9:.1f} GB in {tempfile.gettempdir()}"
-            raise StoreError(f"no room for a trailer's frames, {where}: {error.strerror}; set TMPDIR") from error
+            raise TrailerError("decode", f"no room for its frames, {where} ({error.strerror}); set TMPDIR") from error

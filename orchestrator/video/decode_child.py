@@ -41,6 +41,7 @@ def main() -> None:
     """Serve until stdin ends; dies with the parent even when stuck in native code."""
     lifeline = int(sys.argv[1])
     die_with_parent(lifeline)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not land between the frames
     decord.logging.set_level(decord.logging.ERROR)

@@ -14,10 +14,10 @@ import decord
 import numpy as np
 
 from orchestrator.errors import TrailerError
-from orchestrator.video.container import OPEN_OPTIONS, Contents
+from orchestrator.video.container import OPENING, Contents
 
-CHUNK_BYTES = 16 << 20
-"""About 48 frames of a widescreen trailer at a time."""
+CHUNK_BYTES = 8 << 20
+"""About 28 frames of a widescreen trailer at a time."""
 
 ANY_REPAIRED = 1e-9
 """decord's `fault_tol` as a share of the frames: not a single one may be a copy of its neighbour."""
@@ -59,14 +59,13 @@ def read_with_av(
     shown, asked = 0, iter(wanted.tolist())
     ahead = next(asked, None)
     try:
-        with av.open(path, options=OPEN_OPTIONS) as container:
+        with av.open(path, **OPENING) as container:
             stream = container.streams[contents.stream]
             stream.codec_context.thread_type, stream.codec_context.thread_count = "AUTO", threads
             for frame in container.decode(stream):
                 if frame.is_corrupt:
                     raise TrailerError("decode", f"the video is damaged: picture {shown} is broken")
-                # Without usable timestamps pictures count in the order in which they come.
-                index = place.get(frame.pts, shown) if len(place) == len(contents.times) else shown
+                index = place.get(frame.pts) if contents.stamped else shown
                 shown += 1
                 if index == ahead:
                     picture = frame.reformat(width, height, "rgb24", interpolation="BICUBIC").to_ndarray()

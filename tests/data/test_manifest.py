@@ -164,7 +164,11 @@ def test_lines_are_counted_over_quoted_line_breaks(folder):
         ("001", "..", "line 2: mid: '..' can't name a file"),
         ("001", "a\x07b", "line 2: mid: 'a\\x07b' can't name a file"),
         ("a.mp4", "nope://b/a.mp4", "line 2: path: 'nope://b/a.mp4': 'nope' is no filesystem that fsspec knows"),
-        ("4,d.mp4,1,1,2", "4,d.mp4,1,1,1", "action: none of its 3 positives is in split0's test part (2); at least"),
+        (
+            "4,d.mp4,1,1,2",
+            "4,d.mp4,1,1,1",
+            "action: none of its 3 positives is in split0's test part (2), but at least one must be; `divita splits",
+        ),
         ("3,c.mp4,1,1,1", "3,c.mp4,1,1,2", "split0: no row has 1; the validation part is empty"),
     ],
 )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("SVT_LOG", "0")  # the AV1 encoder would print its settings
 
 from orchestrator.video.decode import Decoder
 
@@ -74,6 +75,7 @@ def write_video(
         video.width, video.height = size
         video.pix_fmt = pixels
         video.options = options or {}
+        video.codec_context.thread_count = 1  # the same bytes every time
         if tick:
             video.codec_context.time_base = tick
         if pixel_aspect:
@@ -150,6 +152,11 @@ def decoder() -> Iterator[Decoder]:
 def numbers(decoder: Decoder):
     """Decode a file and read the number off each of its grid frames."""
     return lambda path: [read_number(frame) for frame in decoder.decode(str(path)).frames]
+
+
+@pytest.fixture(scope="session")
+def read():
+    return read_number
 
 
 @pytest.fixture(scope="session")

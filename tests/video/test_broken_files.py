@@ -46,7 +46,7 @@ DAMAGED: dict[str, tuple[str, dict, Callable[[bytes], bytes], str]] = {
         lambda b: cut(b, 0.6),
         r"cut short or damaged",
     ),
-    "Matroska cut in the middle": ("d.mkv", {"sound": 2.5}, lambda b: cut(b, 0.5), r"cut short"),
+    "Matroska cut in the middle": ("d.mkv", {"sound": 2.5}, lambda b: cut(b, 0.5), r"it declares 2\.5 s and its video"),
     "Matroska without its last bytes": ("d.mkv", {"sound": 2.5}, lambda b: cut(b, 0.97), r"cut short"),
     "WebM cut in the middle": ("e.webm", VP9, lambda b: cut(b, 0.5), r"cut short"),
     "AVI cut in the middle": ("f.avi", {"codec": "mpeg4"}, lambda b: cut(b, 0.5), r"\d+ of the 60 frames that it"),
@@ -57,6 +57,7 @@ DAMAGED: dict[str, tuple[str, dict, Callable[[bytes], bytes], str]] = {
     "Matroska with zeros inside": ("d.mkv", {"sound": 2.5}, lambda b: zero(b, 0.4, 30000), r"video is damaged"),
     "AVI with noise inside": ("f.avi", {"codec": "mpeg4"}, lambda b: overwrite(b, 0.5, 2000), r"damaged"),
     "transport stream with noise inside": ("h.ts", {}, lambda b: overwrite(b, 0.5, 4000), r"damaged"),
+    "transport stream with one wrong byte": ("h.ts", {}, lambda b: overwrite(b, 0.5, 1), r"picture \d+ is broken"),
     "Motion JPEG with noise inside": (
         "i.avi",
         {"codec": "mjpeg", "pixels": "yuvj420p"},

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from orchestrator.errors import TrailerError
+from orchestrator.errors import DivitaError, TrailerError
 from orchestrator.video.decode import Decoder
 
 
@@ -109,3 +109,20 @@ def test_the_end_of_the_thread_that_started_it_does_not_end_the_decoder(video) -
         first = decoder.child_pid
         decoder.decode(path)
         assert decoder.child_pid == first
+
+
+def test_a_decoder_that_cannot_start_is_no_fault_of_the_trailer(video, tmp_path, monkeypatch) -> None:
+    (tmp_path / "decord.py").write_text("raise ImportError('libGL.so is missing')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with (
+        Decoder() as decoder,
+        pytest.raises(DivitaError, match=r"decoder can't start: ImportError: libGL\.so is missing"),
+    ):
+        decoder.decode(str(video("good.mp4")))
+
+
+def test_modules_that_lie_about_where_the_command_runs_are_not_imported(video, tmp_path, monkeypatch) -> None:
+    (tmp_path / "decord.py").write_text("raise ImportError('not this one')")
+    monkeypatch.chdir(tmp_path)
+    with Decoder() as decoder:
+        assert len(decoder.decode(str(video("good.mp4"))).frames) == 24
