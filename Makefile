@@ -31,4 +31,4 @@ format: .venv/.ready
 	@touch $@
 
 clean:
-	rm -rf .venv workspace .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -18,10 +18,10 @@ mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head_ip=$(srun --nodes=1 --ntasks=1 -w "${nodes[0]}" hostname --ip-address | cut -d' ' -f1)
 port=$((20000 + SLURM_JOB_ID % 20000))
 
-srun --nodes=1 --ntasks=1 -w "${nodes[0]}" \
+srun --nodes=1 --ntasks=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" -w "${nodes[0]}" \
   ray start --head --node-ip-address="$head_ip" --port="$port" --num-cpus="$SLURM_CPUS_PER_TASK" --block &
 for node in "${nodes[@]:1}"; do
-  srun --nodes=1 --ntasks=1 -w "$node" \
+  srun --nodes=1 --ntasks=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" -w "$node" \
     ray start --address="$head_ip:$port" --num-cpus="$SLURM_CPUS_PER_TASK" --block &
 done
 

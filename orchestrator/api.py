@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import math
 import subprocess
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from orchestrator.backbones.registry import ensure_weights
 from orchestrator.errors import InputError, MissingWeights
 from orchestrator.progress import Progress
 from orchestrator.specs import GRID_FPS
+from orchestrator.store.activity import Activity
 from orchestrator.store.rates import Work
 from orchestrator.store.workspace import Workspace
 from orchestrator.study import StrPath, Study, SweepResults, read_results, sweep_configs
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.extraction import ExtractionCounts
     from orchestrator.engine.session import Resources
     from orchestrator.reporting.write import ReportFiles
+    from orchestrator.tracking.follow import Follower
 
 
 @dataclass(frozen=True)
@@ -140,21 +142,22 @@ def run_sweep(
     plan = _plan_again(study, options)
     record = study.save(plan)
     counts, trained = None, 0
-    with _Cluster(options, progress) as cluster:
+    with _active(study) as activity, _Cluster(options, progress) as cluster:
         if plan.to_decode:
+            activity.tell(f"extracting {len(plan.to_decode)} trailers")
             try:
                 counts = _extract(study, plan, cluster, options, progress)
             finally:
                 plan = study.plan()
                 record = study.save(plan)
         study.check_trainable(plan)
-        view = MlflowView(tracking_uri, name)
-        with Follower(view, sweep_configs(record), study.workspace.ledger, record.manifest_trailers) as follower:
+        view, configs = MlflowView(tracking_uri, name), sweep_configs(record)
+        with Follower(view, configs, study.workspace.ledger, record.manifest_trailers, warn=progress.say) as follower:
             if any(not t.done for t in plan.trials):
-                trained = _train(study, plan, cluster, follower, progress)
-    tracked = follower.finish()
+                trained = _train(study, plan, cluster, follower, activity, progress)
     results = read_results(name, study.workspace)
-    return SweepOutcome(results, _write_report(results, options.results), trained, counts, tracking_uri, tracked)
+    report = _write_report(results, options.results)
+    return SweepOutcome(results, report, trained, counts, tracking_uri, tracked=follower.finish())
 
 
 def sweep_results(name: str, *, workspace: StrPath = "workspace") -> SweepResults:
@@ -171,6 +174,17 @@ def _plan_again(study: Study, options: RunOptions) -> Plan:
     if options.retry_failed:
         study.workspace.failures.forget(study.manifest.mids)
     return study.plan()
+
+
+@contextmanager
+def _active(study: Study) -> Iterator[Activity]:
+    """Lets `divita status` see that the sweep runs."""
+    activity = study.workspace.activity(study.space.name)
+    activity.tell("planning")
+    try:
+        yield activity
+    finally:
+        activity.end()
 
 
 class _Cluster:
@@ -197,11 +211,13 @@ class _Cluster:
 
 
 def _extract(study: Study, plan: Plan, cluster: _Cluster, options: RunOptions, progress: Progress) -> ExtractionCounts:
-    from orchestrator.engine.extraction import ExtractionCounts, ExtractionOptions, extract
+    from orchestrator.engine.extraction import ExtractionCounts, ExtractionOptions, check_failures, extract
     from orchestrator.engine.pipeline import TrailerTask
 
     workspace, todo = study.workspace, plan.to_decode
     reused = sum(_clips_cached(workspace, plan).values())
+    limit = options.max_failed if options.max_failed is not None else max(10, math.ceil(len(study.manifest) / 100))
+    check_failures(plan.failed, limit)
     if not todo:
         return ExtractionCounts(vectors_reused=reused, failures=list(plan.failed))
     _check_videos(study, plan)
@@ -221,7 +237,6 @@ def _extract(study: Study, plan: Plan, cluster: _Cluster, options: RunOptions, p
     tasks = [
         TrailerTask(mid, str(plan.paths[mid]), tuple(lacking[mid]), shots.get(mid, {}), mid in failed) for mid in todo
     ]
-    limit = options.max_failed if options.max_failed is not None else max(10, math.ceil(len(study.manifest) / 100))
     with progress.step("extracting", len(tasks), "trailers") as step:
         counts = extract(
             tasks,
@@ -231,9 +246,9 @@ def _extract(study: Study, plan: Plan, cluster: _Cluster, options: RunOptions, p
             cluster.resources,
             ExtractionOptions(layout=options.layout, stall_s=options.stall_s, max_failed=limit),
             step,
+            plan.failed,
         )
     counts.vectors_reused += reused
-    counts.failures[:0] = plan.failed
     return counts
 
 
@@ -255,7 +270,7 @@ def _check_videos(study: Study, plan: Plan) -> None:
             some = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
             problems.append(
                 f"{study.manifest.source}: path: the store lacks {s.spec.name} of {len(lost)} trailers ({some}) "
-                "and the manifest names no video to compute it from; add a path column or import the embeddings"
+                "and the manifest names no video to compute it from; add a path column"
             )
     if problems:
         raise InputError(problems)
@@ -273,10 +288,13 @@ def _check_weights(plan: Plan) -> None:
         raise MissingWeights(problems)
 
 
-def _train(study: Study, plan: Plan, cluster: _Cluster, follower: Any, progress: Progress) -> int:
+def _train(
+    study: Study, plan: Plan, cluster: _Cluster, follower: Follower, activity: Activity, progress: Progress
+) -> int:
     from orchestrator.engine.tuning import ConfigJob, TrainingData, train
 
-    used, jobs = study.manifest.subset(plan.trailers), []
+    # By name, as in the keys: the order of rows and columns in the file must not change a result.
+    used, jobs = study.manifest.subset(plan.trailers).sorted(), []
     for c in plan.configs:
         todo = {t.split: (t.key, t.data) for t in c.trials if not t.done and t.key and t.data}
         if todo:
@@ -293,7 +311,15 @@ def _train(study: Study, plan: Plan, cluster: _Cluster, follower: Any, progress:
         commit=_commit(),
     )
     with progress.step("training", len(jobs), "configs") as step:
-        train(jobs, data, study.workspace, cluster.resources, step, lambda job: follower.add(job.key))
+        train(
+            jobs,
+            data,
+            study.workspace,
+            cluster.resources,
+            step,
+            finished=lambda job: follower.add(job.key),
+            training=lambda keys: activity.tell("training", keys),
+        )
     keys = [key for job in jobs for key, _ in job.trials.values()]
     records = study.workspace.ledger.read_many(keys).values()
     if epochs := sum(len(record.history) for record in records):

@@ -166,13 +166,21 @@ def status(sweep: SweepArg, workspace: WorkspaceOpt = "workspace", as_json: Json
     from orchestrator.api import sweep_results
 
     found = sweep_results(sweep, workspace=workspace)
-    trials = found.done + len(found.failed) + found.missing
+    trials = found.done + found.running + len(found.failed) + found.missing
     if as_json:
         failures = [{"mid": f.mid, "stage": f.stage, "reason": f.reason} for f in found.record.failures]
-        values = {"sweep": sweep, "trials": trials, "done": found.done, "missing": found.missing}
-        print(json.dumps(values | {"failed": found.failed, "failed_trailers": failures}, indent=2))
+        values = {"sweep": sweep, "trials": trials, "done": found.done, "running": found.running}
+        values |= {"missing": found.missing, "failed": found.failed, "failed_trailers": failures}
+        print(json.dumps(values | {"activity": found.activity}, indent=2))
     else:
-        print(f"{sweep}: {found.done} of {trials} trials done, {len(found.failed)} failed, {found.missing} missing")
+        running = f"{found.running} running, " if found.activity else ""
+        counts = f"{running}{len(found.failed)} failed, {found.missing} missing"
+        print(f"{sweep}: {found.done} of {trials} trials done, {counts}")
+        if found.activity:
+            where = f"process {found.activity['process']} on {found.activity['host']}"
+            print(f"now: {found.activity['phase']} ({where})")
+        elif found.missing:
+            print("nothing runs now: `divita run` again trains what is missing")
         print(f"trailers: {found.record.trailers} of {found.record.manifest_trailers}; last run {found.record.updated}")
         for trial, why in found.failed.items():
             print(f"failed: {trial}: {why}")

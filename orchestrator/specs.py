@@ -42,7 +42,7 @@ class ClipSpec:
             raise InputError(f"clip_strategy: {self.strategy!r} is not one of {', '.join(CLIP_STRATEGIES)}")
         if self.frames < 1:
             raise InputError(f"clip_strategy: frames a clip must be at least 1, but got {self.frames}")
-        if self.fps not in FRAME_RATES:
+        if type(self.fps) is not int or self.fps not in FRAME_RATES:
             raise InputError(f"frame_rate: {self.fps!r} is not one of {', '.join(map(str, FRAME_RATES))}")
 
     @classmethod
@@ -203,7 +203,8 @@ class Config:
 def plain(value: Any) -> Any:
     """Records, tuples and mappings as plain JSON values; a record with a class-level `name` keeps it."""
     if is_dataclass(value) and not isinstance(value, type):
-        named = {"name": value.name} if isinstance(value, AggregatorSpec) else {}
+        name = getattr(type(value), "name", None)
+        named = {"name": name} if isinstance(name, str) else {}
         return named | {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}

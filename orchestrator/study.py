@@ -97,7 +97,7 @@ class Study:
 
 def _chance(manifest: Manifest, split: int) -> dict[str, float]:
     rows = manifest.part(split, TEST)
-    if not len(rows):
+    if not len(rows) or not manifest.labels[rows].any():
         return {}
     scores = chance(manifest.labels[rows], manifest.genres)
     return {name: value for name, value in scores.items() if isinstance(value, float)}
@@ -110,6 +110,8 @@ class SweepResults:
     record: SweepRecord
     rows: list[Row]
     chance: Mapping[str, Spread] | None
+    activity: Mapping[str, Any] | None = None
+    """What a driver is doing to it now: `phase`, `configs` in training, `host`, `process`; None where none does."""
 
     @property
     def done(self) -> int:
@@ -126,14 +128,24 @@ class SweepResults:
         }
 
     @property
+    def running(self) -> int:
+        """Trials of configs that are in training now."""
+        return sum(why == "missing" for row in self._in_training for why in row.states.values())
+
+    @property
     def missing(self) -> int:
-        """Trials that have not run."""
-        return sum(why == "missing" for row in self.rows for why in row.states.values())
+        """Trials that have not run and are not running."""
+        return sum(why == "missing" for row in self.rows for why in row.states.values()) - self.running
+
+    @property
+    def _in_training(self) -> list[Row]:
+        keys = set(self.activity["configs"]) if self.activity else set()
+        return [row for row in self.rows if row.key in keys]
 
     @property
     def ok(self) -> bool:
         """True when every trial is done and no trailer failed."""
-        return not (self.missing or self.failed or self.record.failures)
+        return not (self.missing or self.running or self.failed or self.record.failures)
 
 
 def sweep_configs(record: SweepRecord) -> list[SweepConfig]:
@@ -159,4 +171,4 @@ def read_results(name: str, workspace: Workspace) -> SweepResults:
     failed = workspace.ledger.failed([key for key in keys if key not in done])
     rows = aggregate(configs, [*failed.values(), *done.values()], trailers=record.manifest_trailers)
     level = spread_over_splits({int(s): v for s, v in record.chance.items()}) if all(record.chance.values()) else None
-    return SweepResults(record, rows, level)
+    return SweepResults(record, rows, level, workspace.activity(name).read())

@@ -83,6 +83,19 @@ class Manifest:
             splits=_frozen(self.splits[rows]),
         )
 
+    def sorted(self) -> Manifest:
+        """The same with trailers and genres in the order of their names, as the digests see them."""
+        rows = sorted(range(len(self)), key=lambda i: self.mids[i])
+        columns = sorted(range(len(self.genres)), key=lambda g: self.genres[g])
+        return replace(
+            self,
+            mids=tuple(self.mids[r] for r in rows),
+            paths=tuple(self.paths[r] for r in rows),
+            genres=tuple(self.genres[c] for c in columns),
+            labels=_frozen(self.labels[np.ix_(rows, columns)]),
+            splits=_frozen(self.splits[rows]),
+        )
+
     def prevalence(self, split: int, part: int = TEST) -> npt.NDArray[np.float64]:
         """(genres,) share of positives in a part: what a guess scores as area under the precision-recall curve."""
         rows = self.part(split, part)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,9 +27,18 @@ from orchestrator.store.failures import Failure
 from orchestrator.store.rates import Work
 from orchestrator.store.shots import ShotRow
 from orchestrator.store.workspace import Workspace
+from orchestrator.video.decode import Decoded
 
 FLUSH_S = 30.0
 FLUSH_BYTES = 64 << 20
+
+WORKER_BYTES = 2 << 30
+"""Memory that a worker may need: the frames of a 210 s trailer are 0.76 GB, beside the networks."""
+
+TASK_RETRIES = 2
+"""How often a trailer whose worker died is tried again."""
+
+LOST = f"its worker died {TASK_RETRIES + 1} times, perhaps out of memory"
 
 
 @dataclass(frozen=True)
@@ -56,17 +65,17 @@ class ExtractionCounts:
 class _FusedStage:
     """Reads and embeds in one actor: task -> result."""
 
-    def __init__(self, specs: Mapping[str, EmbeddingSpec], options: ExtractionOptions) -> None:
+    def __init__(self, specs: Mapping[str, EmbeddingSpec], options: ExtractionOptions, device: str) -> None:
         import torch
 
         torch.set_num_threads(1)
         self._reader = TrailerReader(stall_s=options.stall_s, total_s=options.total_s)
-        self._embedder = TrailerEmbedder(specs)
+        self._embedder = TrailerEmbedder(specs, device)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        result, decoded = self._reader.read(row["task"])
+        result, decoded = _read(self._reader, row["task"])
         if decoded is not None:
-            self._embedder.embed(result, decoded.frames, decoded.thumbs)
+            _embed(self._embedder, result, decoded.frames, decoded.thumbs)
         return {"result": result}
 
 
@@ -77,7 +86,7 @@ class _ReadStage:
         self._reader = TrailerReader(stall_s=options.stall_s, total_s=options.total_s)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        result, decoded = self._reader.read(row["task"])
+        result, decoded = _read(self._reader, row["task"])
         if decoded is None:
             return {
                 "result": result,
@@ -98,9 +107,24 @@ class _EmbedStage:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         result: TrailerResult = row["result"]
-        if not result.failures:
-            self._embedder.embed(result, row["frames"], row["thumbs"])
+        if not (result.failures or result.fatal):
+            _embed(self._embedder, result, row["frames"], row["thumbs"])
         return {"result": result}
+
+
+def _read(reader: TrailerReader, task: TrailerTask) -> tuple[TrailerResult, Decoded | None]:
+    try:
+        return reader.read(task)
+    except DivitaError as error:
+        return TrailerResult(task, fatal=error), None
+
+
+def _embed(embedder: TrailerEmbedder, result: TrailerResult, frames: np.ndarray, thumbs: np.ndarray) -> None:
+    """Ray would wrap an exception beyond recognition; in the result it comes to the driver as it is."""
+    try:
+        embedder.embed(result, frames, thumbs)
+    except DivitaError as error:
+        result.fatal = error
 
 
 def extract(
@@ -111,34 +135,49 @@ def extract(
     resources: Resources,
     options: ExtractionOptions,
     step: Step,
+    failed_before: Sequence[Failure] = (),
 ) -> ExtractionCounts:
     """Runs the pass over `tasks` and stores what comes out.
 
-    Raises TooManyFailures once more than `options.max_failed` trailers failed; what was finished until then is stored.
+    Raises TooManyFailures once more than `options.max_failed` trailers failed, those of earlier passes included; what
+    was finished until then is stored.
     """
-    counts = ExtractionCounts()
+    counts = ExtractionCounts(failures=list(failed_before))
+    waiting = {task.mid: task for task in tasks}
     writer = _PartWriter(workspace, detector_key)
     try:
         for result in _results(tasks, specs, resources, options):
+            if result.fatal:
+                raise result.fatal
+            del waiting[result.task.mid]
             failures = _store(result, writer, workspace)
             _count(result, counts, failures)
             for failure in failures:
                 step.note(f"failed: {failure.mid}: {failure.stage}: {failure.reason}")
             step.advance(1, f"{len(counts.failures)} failed" if counts.failures else "")
-            failed = len({f.mid for f in counts.failures})
-            if failed > options.max_failed:
-                raise TooManyFailures(
-                    f"{failed} trailers failed, more than --max-failed {options.max_failed} allows; "
-                    f"the last: {failures[-1].mid}: {failures[-1].stage}: {failures[-1].reason}"
-                )
+            check_failures(counts.failures, options.max_failed)
+        for task in waiting.values():
+            lost = TrailerResult(task).fail(TrailerError("embed", LOST), task.sets)
+            counts.failures += _store(lost, writer, workspace)
+            step.note(f"failed: {task.mid}: embed: {LOST}")
+        check_failures(counts.failures, options.max_failed)
     except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None) or error.__cause__
-        if isinstance(cause, DivitaError):
-            raise cause from None
-        raise
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise DivitaError(f"Ray stopped the pass: {lines[-1]}; what was finished is stored, run again") from error
     finally:
         writer.close()
     return counts
+
+
+def check_failures(failures: Sequence[Failure], most: int) -> None:
+    """Raises TooManyFailures where more than `most` trailers are among them, whichever pass they failed in."""
+    failed = len({f.mid for f in failures})
+    if failed > most:
+        last = failures[-1]
+        raise TooManyFailures(
+            f"{failed} trailers failed, more than --max-failed {most} allows; "
+            f"the last: {last.mid}: {last.stage}: {last.reason}"
+        )
 
 
 def _results(
@@ -147,16 +186,23 @@ def _results(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    # A block a trailer: results arrive as they are made, and a lost worker costs one trailer.
+    # A block a trailer: results arrive as they are made, and one that keeps killing its worker is dropped alone.
+    context.max_errored_blocks = -1
     rows = ray.data.from_items([{"task": task} for task in tasks], override_num_blocks=len(tasks))
     layout = options.layout if options.layout != "auto" else "split" if resources.gpus else "fused"
-    workers = max(1, min(resources.cpus, len(tasks)))
+    if layout == "split" and resources.cpus < 2:
+        layout = "fused"
+    workers = max(1, min(resources.gpus or resources.cpus, int(resources.memory / WORKER_BYTES), len(tasks)))
+    device = "cuda" if resources.gpus else "cpu"
+    limits = {"max_task_retries": TASK_RETRIES}
     if layout == "fused":
         rows = rows.map(
             _FusedStage,
-            fn_constructor_kwargs={"specs": dict(specs), "options": options},
+            fn_constructor_kwargs={"specs": dict(specs), "options": options, "device": device},
             compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=1,
+            num_gpus=1 if resources.gpus else 0,
+            **limits,
         )
     else:
         embedders = max(1, min(resources.gpus or resources.cpus // 2, len(tasks)))
@@ -166,12 +212,14 @@ def _results(
             fn_constructor_kwargs={"options": options},
             compute=ray.data.ActorPoolStrategy(size=readers),
             num_cpus=1,
+            **limits,
         ).map(
             _EmbedStage,
-            fn_constructor_kwargs={"specs": dict(specs), "device": "cuda" if resources.gpus else "cpu"},
+            fn_constructor_kwargs={"specs": dict(specs), "device": device},
             compute=ray.data.ActorPoolStrategy(size=embedders),
             num_cpus=1,
             num_gpus=1 if resources.gpus else 0,
+            **limits,
         )
     for row in rows.iter_rows():
         yield row["result"]

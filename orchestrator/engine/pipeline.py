@@ -8,7 +8,8 @@ says so; only mistakes that concern every trailer (missing weights) are raised.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +59,8 @@ class TrailerResult:
     shared: int = 0
     """Image vectors that another clip strategy had already computed."""
     failures: list[FailedSets] = field(default_factory=list)
+    fatal: DivitaError | None = None
+    """What concerns every trailer, such as a checkpoint that does not fit; the driver raises it."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds by kind of work: `decode`, `shots`, `embed <backbone>`."""
     units: dict[str, int] = field(default_factory=dict)
@@ -82,11 +85,12 @@ class TrailerReader:
         result = TrailerResult(task)
         start = time.perf_counter()
         try:
-            result.stat = video_stat(task.path)
-            result.digest = video_digest(task.path)
-            decoded = self._decoder.decode(task.path)
-            if video_stat(task.path) != result.stat:
-                raise TrailerError("read", "the file changed while it was read; run again")
+            with _named("decode"):
+                result.stat = video_stat(task.path)
+                result.digest = video_digest(task.path)
+                decoded = self._decoder.decode(task.path)
+                if video_stat(task.path) != result.stat:
+                    raise TrailerError("read", "the file changed while it was read; run again")
         except TrailerError as error:
             return result.fail(error, task.sets), None
         result.n_frames = len(decoded.frames)
@@ -112,12 +116,14 @@ class TrailerEmbedder:
         for clip in dict.fromkeys(spec.clip for spec in specs.values()):
             keys = tuple(key for key, spec in specs.items() if spec.clip == clip)
             try:
-                shots = self._shots(result, thumbs) if clip.strategy == "shot" else None
-                clips[clip] = cut_clips(len(frames), shots, clip)
-                if not len(clips[clip]):
+                with _named("shots"):
+                    shots = self._shots(result, thumbs) if clip.strategy == "shot" else None
+                with _named("clips"):
+                    cut = cut_clips(len(frames), shots, clip)
+                if not len(cut):
                     raise TrailerError("clips", "every frame was taken for a transition, so there is no shot to cut")
+                clips[clip] = cut
             except TrailerError as error:
-                clips.pop(clip, None)
                 result.fail(error, keys)
         for backbone in dict.fromkeys(spec.backbone for spec in specs.values()):
             keys = tuple(k for k, spec in specs.items() if spec.backbone == backbone and spec.clip in clips)
@@ -144,21 +150,28 @@ class TrailerEmbedder:
         backbone = self._backbones[spec]
         start = time.perf_counter()
         try:
-            if backbone.kind == "image":
-                vectors, shared = _embed_images(backbone, clips, frames)
-                result.shared += shared
-            else:
-                vectors = {key: backbone.embed(frames, index) for key, index in clips.items()}
+            with _named("embed"):
+                if backbone.kind == "image":
+                    vectors, shared = _embed_images(backbone, clips, frames)
+                    result.shared += shared
+                else:
+                    vectors = {key: backbone.embed(frames, index) for key, index in clips.items()}
         except TrailerError as error:
             result.fail(error, tuple(clips))
             return
-        except DivitaError:
-            raise
-        except Exception as error:  # one trailer must not stop the pass, whatever the backbone chokes on
-            result.fail(TrailerError("embed", f"{spec.name}: {type(error).__name__}: {error}"), tuple(clips))
-            return
         result.vectors |= vectors
         result.spent(f"embed {spec.name}", start, sum(map(len, vectors.values())))
+
+
+@contextmanager
+def _named(stage: str) -> Iterator[None]:
+    """Turns whatever a stage chokes on into a failure of this trailer: one trailer must not stop the pass."""
+    try:
+        yield
+    except (TrailerError, DivitaError):
+        raise
+    except Exception as error:
+        raise TrailerError(stage, f"{type(error).__name__}: {error}") from error
 
 
 def _embed_images(

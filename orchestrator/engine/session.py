@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import sys
@@ -36,10 +37,11 @@ WORKER_ENV = {
 
 @dataclass(frozen=True)
 class Resources:
-    """What the cluster offers: CPU cores and GPUs over all nodes."""
+    """What the cluster offers over all nodes: CPU cores, GPUs, bytes of memory for workers."""
 
     cpus: int
     gpus: int
+    memory: float
 
 
 @contextmanager
@@ -61,7 +63,7 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
     }
     _keep_to_loopback(address is None)
     if address is None:
-        options |= {"include_dashboard": False, "_node_ip_address": LOOPBACK, "num_cpus": cpus or os.cpu_count()}
+        options |= {"include_dashboard": False, "_node_ip_address": LOOPBACK, "num_cpus": cpus}
     else:
         # The nodes run this very code, whatever version is installed there.
         package = str(Path(__file__).resolve().parents[1])
@@ -112,4 +114,4 @@ def _without_native_noise() -> Iterator[None]:
 
 def _resources() -> Resources:
     total = ray.cluster_resources()
-    return Resources(int(total.get("CPU", 1)), int(total.get("GPU", 0)))
+    return Resources(int(total.get("CPU", 1)), int(total.get("GPU", 0)), float(total.get("memory", math.inf)))

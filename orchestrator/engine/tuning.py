@@ -29,7 +29,7 @@ from orchestrator.training.lockstep import LockstepTrainer
 from orchestrator.training.records import SplitData, TrialResult
 
 OBJECT_STORE_SHARE = 0.5
-"""Part of the cluster's object store that embedding sets may fill; beyond it the oldest goes."""
+"""Part of a node's object store that embedding sets may fill; beyond it the oldest goes."""
 
 REPORT_S = 1.0
 """Least seconds between two reports to Tune; epochs of small heads take milliseconds."""
@@ -122,7 +122,8 @@ class ConfigTrainable(tune.Trainable):
         except Exception as error:  # a config that can't be trained fails alone, with its reason
             import torch
 
-            reason = f"{type(error).__name__}: {error}"
+            cause = getattr(error, "cause", None) or error  # what Ray wraps is what happened
+            reason = f"{type(cause).__name__}: {cause}"
             if isinstance(error, torch.OutOfMemoryError | MemoryError):
                 reason += "; lower training.batch_size or clips_per_snippet, or give each trial more memory"
             for split in self._current.trials:
@@ -210,12 +211,17 @@ class _Watch(tune.Callback):
         workspace: Workspace,
         step: Step,
         finished: Callable[[ConfigJob], None],
+        training: Callable[[list[str]], None],
     ) -> None:
+        self._training = training
         self._jobs, self._data, self._workspace, self._step, self._finished = jobs, data, workspace, step, finished
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Tune pickles its callbacks for its own restore, which is never used here; threads and bars can't be pickled.
         return tune.Callback, ()
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._training([self._jobs[t.config["config"]].key for t in trials if t.status == "RUNNING"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         job = self._jobs[trial.config["config"]]
@@ -245,17 +251,22 @@ def train(
     resources: Resources,
     step: Step,
     finished: Callable[[ConfigJob], None],
+    training: Callable[[list[str]], None],
     gpus_per_trial: float = 0.25,
 ) -> None:
-    """Trains every job; returns when the ledger has a record, done or failed, of each of their trials."""
+    """Trains every job; returns when the ledger has a record, done or failed, of each of their trials.
+
+    `finished` is called with each job that ends, `training` again and again with the keys of those that run.
+    """
     # Configs that share a set run side by side, so that it stays in memory while it is used.
     jobs = sorted(jobs, key=lambda job: job.embedding_keys)
-    budget = OBJECT_STORE_SHARE * ray.cluster_resources().get("object_store_memory", math.inf)
+    # The hub fills the store of whichever node it is put on.
+    budget = OBJECT_STORE_SHARE * min(n["Resources"].get("object_store_memory", math.inf) for n in ray.nodes())
     hub = EmbeddingHub.remote(workspace, data, budget)  # type: ignore[attr-defined]
     job = SweepJob(workspace, ray.put(data), ray.put(jobs), hub, "cuda" if resources.gpus else "cpu")
     # Tune insists on a folder for its own notes; nothing is ever read back from it.
     local = workspace.root.local
-    scratch = tempfile.mkdtemp(prefix=".tune-", dir=local) if local else f"{workspace.uri}/tune"
+    scratch = tempfile.mkdtemp(prefix=".tune-", dir=local) if local else workspace.root.where("tune")
     trainable = tune.with_resources(
         tune.with_parameters(ConfigTrainable, job=job),
         {"cpu": 1, "gpu": gpus_per_trial if resources.gpus else 0},
@@ -269,7 +280,7 @@ def train(
                 name="sweep",
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[_Watch(jobs, data, workspace, step, finished)],
+                callbacks=[_Watch(jobs, data, workspace, step, finished, training)],
                 failure_config=tune.FailureConfig(max_failures=1),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),

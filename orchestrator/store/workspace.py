@@ -4,7 +4,7 @@ workspace.json        which layout this is
 embeddings/<key>/     spec.json and part-*.parquet
 shots/<key>/          the same, a folder a detector
 ledger/               <trial key>.json and .npz; failed/<trial key>.json
-sweeps/<name>/        sweep.json
+sweeps/<name>/        sweep.json, and running.json while a driver works on it
 failures.json  video_digests.json  rates.json
 mlflow.db             MLflow's own, unless another tracking URI is given
 """
@@ -18,6 +18,7 @@ from typing import Any
 
 from orchestrator.errors import InputError, StoreError
 from orchestrator.store import documents
+from orchestrator.store.activity import Activity
 from orchestrator.store.digests import VideoDigests
 from orchestrator.store.embeddings import EmbeddingStore
 from orchestrator.store.failures import FailureTable
@@ -69,6 +70,10 @@ class Workspace:
     @cached_property
     def sweeps(self) -> SweepStore:
         return SweepStore(self.root.subtree("sweeps"))
+
+    def activity(self, sweep: str) -> Activity:
+        """What the driver of a sweep is doing."""
+        return Activity(self.root.subtree("sweeps"), sweep)
 
     @cached_property
     def failures(self) -> FailureTable:

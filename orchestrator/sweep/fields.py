@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
@@ -79,13 +80,16 @@ def _text(values: Mapping[str, Any], field: str, place: Place) -> str:
 def _weights(backbone: str, weights: Any, names: list[str], place: Place) -> str:
     """`weights` is one value for every backbone, or a mapping of backbone to value."""
     if isinstance(weights, Mapping):
+        for name in weights:
+            _located("weights", place, lambda name=name: entry(str(name)))  # type: ignore[misc]
         weights = weights.get(backbone, DEFAULTS["weights"])
     if not isinstance(weights, str) or not weights:
         raise InputError(
             f"{place('weights')}: weights: {weights!r} is not pretrained, random, a checkpoint path, "
             f"or a mapping of backbones ({', '.join(names)}) to one of these"
         )
-    return weights
+    # Workers have folders of their own.
+    return weights if weights in ("pretrained", "random") else os.path.abspath(weights)
 
 
 def _aggregator(value: Any, place: Place) -> AggregatorSpec:
@@ -112,7 +116,7 @@ def _number(field: str, value: Any, default: Any, place: Place) -> int | float:
         if type(value) is not int:
             raise InputError(f"{place(field)}: {field}: {value!r} is not a whole number")
         return value
-    if isinstance(value, str) and re.fullmatch(r"-?[0-9.]+[eE][+-]?[0-9]+", value):
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+", value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InputError(f"{place(field)}: {field}: {value!r} is not a number")

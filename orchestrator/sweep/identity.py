@@ -32,9 +32,8 @@ def embedding_identity(spec: EmbeddingSpec) -> dict[str, Any]:
     }
 
 
-@cache
 def embedding_key(spec: EmbeddingSpec) -> str:
-    """The key of the set; cached, because a sweep of many configs asks for the same few sets."""
+    """The key of the set. Not cached: a checkpoint may be overwritten between two calls of a notebook."""
     return key_of(embedding_identity(spec))
 
 

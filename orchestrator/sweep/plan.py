@@ -170,7 +170,9 @@ def make_plan(space: Space, manifest: Manifest, inventory: Inventory) -> Plan:
 
 
 def _splits(space: Space, manifest: Manifest) -> tuple[int, ...]:
-    there = tuple(range(manifest.splits.shape[1]))
+    there = tuple(range(manifest.n_splits))
+    if not there:  # extraction alone needs none
+        return ()
     lacking = [s for s in space.splits or () if s not in there]
     if lacking:
         raise InputError(

@@ -11,7 +11,7 @@ fixed:                          # what every config has; what is left out is the
   training: {epochs: 50}
 grid:                           # every combination; a list of such mappings is their union
   frame_rate: [4, 6, 8, 12, 24]
-splits: [0, 1, 2]               # default: all that the manifest has
+splits: [0, 1, 2]               # default: all that the manifest has; an included file's count only when it is run
 ```
 
 Configs that several tables share are one config. Reading is strict: an unknown key, a value of the wrong kind or an
@@ -88,6 +88,7 @@ def load_space(name_or_path: str | Path, overrides: Mapping[str, Any] | None = N
     tables, splits, name = _read(path, overrides, (), files)
     if not any(table.configs for table in tables):
         raise InputError(f"{path}: grid: names no config; give `grid:`, `fixed:` or `include:`")
+    tables = list(dict.fromkeys(tables))  # two included files may include the same third
     twice = [t.name for i, t in enumerate(tables) if t.name in {u.name for u in tables[:i]}]
     if twice:
         raise InputError(f"{path}: include: two tables are named {', '.join(map(repr, twice))}; give them other names")
@@ -162,7 +163,7 @@ def _own_table(file: YamlFile, name: str, overrides: Mapping[str, Any]) -> Table
                 raise InputError(f"{file.at(*where, key)}: grid: {key}: {values!r} is not a list of values")
         for values in itertools.product(*grid.values()):
             cell = fixed | dict(zip(grid, values, strict=True)) | dict(overrides)
-            configs[build_config(cell, partial(_place, file, where))] = None
+            configs[build_config(cell, partial(_place, file, where, overrides))] = None
         axes |= dict.fromkeys(grid)
     varied = tuple(a for a in axes if a not in overrides)
     text = {key: file.data.get(key, "") for key in ("title", "question")}
@@ -195,8 +196,10 @@ def _flatten(file: YamlFile, values: Any, where: tuple[str | int, ...]) -> dict[
     return flat
 
 
-def _place(file: YamlFile, grid: tuple[str | int, ...], field: str) -> str:
-    """Where a field of a config stands: in the grid, under fixed, or (a default) in the file as a whole."""
+def _place(file: YamlFile, grid: tuple[str | int, ...], overrides: Mapping[str, Any], field: str) -> str:
+    """Where a field of a config stands: in an option, the grid, under fixed, or (a default) in the file as a whole."""
+    if field in overrides:
+        return "--set"
     head, _, tail = field.partition(".")
     for where in ((*grid, field), ("fixed", field), ("fixed", head, tail)):
         if file.has(*where):

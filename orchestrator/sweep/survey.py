@@ -13,7 +13,7 @@ from orchestrator.video.files import video_digest, video_stat
 
 def take_inventory(space: Space, manifest: Manifest, workspace: Workspace) -> Inventory:
     """What is there. A video is read again only where its size or time changed since its digest was taken."""
-    keys = {embedding_key(stream) for config in space.configs for stream in config.streams}
+    keys = {embedding_key(spec) for spec in {stream for config in space.configs for stream in config.streams}}
     rows = {key: workspace.embeddings.digests(key) for key in keys}
     failures = workspace.failures.load()
     known = {f.mid for f in failures}.union(*rows.values())

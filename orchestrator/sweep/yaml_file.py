@@ -57,8 +57,10 @@ def read_yaml(path: Path) -> YamlFile:
 def _walk(path: Path, node: yaml.Node, keys: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]) -> None:
     if isinstance(node, yaml.MappingNode):
         for key_node, value in node.value:
-            here = (*keys, key_node.value)
             line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise InputError(f"{path}:{line}: a key must be a name, but is a list or a mapping")
+            here = (*keys, key_node.value)
             if here in lines:
                 raise InputError(f"{path}:{line}: {key_node.value}: given twice, first on line {lines[here]}")
             lines[here] = line

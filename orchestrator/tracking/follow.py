@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from orchestrator.reporting.aggregate import SweepConfig
@@ -23,7 +23,15 @@ class Follower:
     what it has begun; `finish` brings everything up to date.
     """
 
-    def __init__(self, view: MlflowView, configs: Sequence[SweepConfig], ledger: Ledger, trailers: int) -> None:
+    def __init__(
+        self,
+        view: MlflowView,
+        configs: Sequence[SweepConfig],
+        ledger: Ledger,
+        trailers: int,
+        warn: Callable[[str], None] = log.warning,
+    ) -> None:
+        self._warn, self._leaving = warn, False
         self._view, self._configs, self._ledger, self._trailers = view, configs, ledger, trailers
         self._by_key = {config.key: config for config in configs}
         self._finished: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -31,11 +39,13 @@ class Follower:
 
     def __enter__(self) -> Follower:
         self._thread.start()
+        self._finished.put("")  # opens the store now, so that a wrong address is told before hours have passed
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._leaving = True  # what still waits is shown by `finish`, or at the next run
         self._finished.put(None)
         self._thread.join()
 
@@ -48,16 +58,24 @@ class Follower:
         try:
             self._sync(self._configs)
         except TrackingUnavailable as error:
-            log.warning("%s", error)
+            self._warn(str(error))
+            return False
+        except Exception:  # MLflow is only a view: no fault of it may cost the sweep its report
+            log.exception("MLflow could not be brought up to date")
             return False
         return True
 
     def _follow(self) -> None:
+        told = False
         while (key := self._finished.get()) is not None:
+            if self._leaving:
+                continue
             try:
-                self._sync([self._by_key[key]])
+                self._sync([self._by_key[key]] if key else [])
             except TrackingUnavailable as error:
-                log.debug("%s; tried again with the next config", error)
+                if not told:
+                    self._warn(f"{error}; the sweep goes on, and MLflow catches up when it is back")
+                told = True
             except Exception:  # MLflow is only a view: no fault of it may stop the sweep
                 log.exception("MLflow: %s could not be shown", key)
 

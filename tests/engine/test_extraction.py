@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from orchestrator import RunOptions, Workspace, extract_sweep
-from orchestrator.errors import TooManyFailures
+from orchestrator.errors import InputError, TooManyFailures
 
 pytestmark = pytest.mark.usefixtures("resources")
 
@@ -61,21 +63,14 @@ def test_one_pass_fills_every_set_and_a_second_decodes_nothing(few: Path, tmp_pa
     assert all(opened.embeddings.spec(key) for key in opened.embeddings.keys())  # noqa: SIM118
 
 
-def test_fused_and_split_layouts_give_the_same_bits(few: Path, tmp_path: Path) -> None:
-    yaml = space(tmp_path, BOTH)
-    for layout in ("fused", "split"):
-        extract_sweep(yaml, few, workspace=tmp_path / layout, options=RunOptions(layout=layout))
-    fused, split = vectors(tmp_path / "fused", few), vectors(tmp_path / "split", few)
-    assert len(fused) == 4 and fused.keys() == split.keys()
-    assert all(np.array_equal(fused[key], split[key]) for key in fused)
-
-
-def test_a_set_has_the_same_bits_whichever_others_are_made_beside_it(few: Path, tmp_path: Path) -> None:
-    extract_sweep(space(tmp_path, SEQ), few, workspace=tmp_path / "alone")
-    extract_sweep(space(tmp_path, BOTH), few, workspace=tmp_path / "beside")
-    (key,) = Workspace(tmp_path / "alone").embeddings.keys()
-    alone, beside = vectors(tmp_path / "alone", few), vectors(tmp_path / "beside", few)
-    assert np.array_equal(alone[key], beside[key])
+def test_a_set_has_the_same_bits_in_any_layout_and_whichever_others_are_made_beside_it(
+    few: Path, tmp_path: Path
+) -> None:
+    extract_sweep(space(tmp_path, BOTH), few, workspace=tmp_path / "beside", options=RunOptions(layout="split"))
+    extract_sweep(space(tmp_path, SEQ), few, workspace=tmp_path / "alone", options=RunOptions(layout="fused"))
+    beside, alone = vectors(tmp_path / "beside", few), vectors(tmp_path / "alone", few)
+    (key,) = alone
+    assert len(beside) == 4 and np.array_equal(alone[key], beside[key])
 
 
 def test_shots_are_detected_once_for_all_sets_that_come_later(few: Path, tmp_path: Path) -> None:
@@ -124,21 +119,56 @@ def test_too_many_failures_stop_the_pass_and_keep_what_was_made(few: Path, tmp_p
         extract_sweep(yaml, few, workspace=tmp_path / "w", options=RunOptions(max_failed=1))
     counts = extract_sweep(yaml, few, workspace=tmp_path / "w", options=RunOptions(max_failed=2))
     assert len(counts.failures) == 2
-    assert plan_rows(yaml, few, tmp_path / "w") == 1
+    assert stored_rows(tmp_path / "w") == 1
 
 
-def plan_rows(yaml: Path, manifest: Path, workspace: Path) -> int:
+def stored_rows(workspace: Path) -> int:
     opened = Workspace(workspace)
     return sum(opened.embeddings.rows(key).trailers for key in opened.embeddings.keys())  # noqa: SIM118
 
 
-def test_the_order_of_trailers_changes_no_bit_and_no_key(few: Path, tmp_path: Path) -> None:
-    yaml = space(tmp_path, SEQ.replace("seq-24", "shot-24"))
-    extract_sweep(yaml, few, workspace=tmp_path / "a")
-    lines = few.read_text().splitlines()
-    turned = few.parent / "turned.csv"
-    turned.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
-    extract_sweep(yaml, turned, workspace=tmp_path / "b")
-    a, b = vectors(tmp_path / "a", few), vectors(tmp_path / "b", few)
-    assert a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
-    assert extract_sweep(yaml, turned, workspace=tmp_path / "a").trailers_decoded == 0
+def test_a_checkpoint_that_does_not_fit_is_told_as_the_user_s_error(few: Path, tmp_path: Path) -> None:
+    import torch
+
+    torch.save({"some.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    yaml = space(tmp_path, SEQ.replace("random", str(tmp_path / "other.pth")))
+    with pytest.raises(InputError, match=r"other\.pth"):
+        extract_sweep(yaml, few, workspace=tmp_path / "w")
+    assert Workspace(tmp_path / "w").failures.load() == [], "no trailer is to blame"
+
+
+def test_a_limit_on_failures_holds_over_several_passes(few: Path, tmp_path: Path) -> None:
+    yaml = space(tmp_path, SEQ)
+    sorted(few.parent.glob("*.mp4"))[0].write_text("this is no video")
+    strict = RunOptions(max_failed=0)
+    for _ in range(2):
+        with pytest.raises(TooManyFailures, match="1 trailers failed, more than --max-failed 0 allows"):
+            extract_sweep(yaml, few, workspace=tmp_path / "w", options=strict)
+
+
+def test_splits_of_a_space_do_not_matter_to_extraction(few: Path, tmp_path: Path) -> None:
+    yaml = space(tmp_path, SEQ + "splits: [1]\n")
+    assert extract_sweep(yaml, few, workspace=tmp_path / "w").trailers_decoded == 3
+
+
+def test_a_killed_worker_costs_no_trailer(few: Path, tmp_path: Path) -> None:
+    """A real SIGKILL of the first extraction worker that is seen."""
+    stop, killed = threading.Event(), []
+
+    def kill_one() -> None:
+        while not killed and not stop.wait(0.2):
+            for process in psutil.process_iter(["cmdline"]):
+                if "MapWorker(Map(_FusedStage))" in " ".join(process.info["cmdline"] or []):
+                    process.kill()
+                    killed.append(process.pid)
+                    return
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    try:
+        counts = extract_sweep(space(tmp_path, SEQ), few, workspace=tmp_path / "w")
+    finally:
+        stop.set()
+        killer.join()
+    assert killed, "no worker was seen"
+    assert counts.failures == [] and stored_rows(tmp_path / "w") == 3

@@ -75,7 +75,7 @@ def write_video(
         video.width, video.height = size
         video.pix_fmt = pixels
         video.options = options or {}
-        video.codec_context.thread_count = 1  # the same bytes every time
+        video.codec_context.thread_count = 1  # with the explicit reformat below: the same bytes every time
         if tick:
             video.codec_context.time_base = tick
         if pixel_aspect:
@@ -85,7 +85,7 @@ def write_video(
         audio = file.add_stream("libopus" if path.suffix in (".mkv", ".webm") else "aac", rate=48000) if sound else None
         for number in range(frames):
             picture = np.clip(draw(number, *size).astype(np.int16) + grain[number % 8], 0, 255).astype(np.uint8)
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixels)
             frame.pts = (stamps[number] if stamps else number) + offset
             if tick:
                 frame.time_base = tick
