@@ -35,12 +35,12 @@ def detector(one_thread) -> ShotDetector:
 
 @pytest.fixture(scope="module")
 def thumbs() -> np.ndarray:
-    """uint8 (310, 27, 48, 3): the first shots of the real video."""
+    """uint8 (250, 27, 48, 3): the first shots of the real video."""
     found: list[np.ndarray] = []
     with av.open(str(REAL)) as file:
         for frame in file.decode(video=0):
             found.append(frame.reformat(48, 27, "rgb24").to_ndarray())
-            if len(found) == 310:
+            if len(found) == 250:
                 break
     return np.stack(found)
 
