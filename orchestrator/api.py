@@ -28,6 +28,7 @@ from orchestrator.errors import InputError, MissingWeights
 from orchestrator.progress import Progress
 from orchestrator.specs import GRID_FPS
 from orchestrator.store.activity import Activity
+from orchestrator.store.failures import check_failures
 from orchestrator.store.rates import Work
 from orchestrator.store.workspace import Workspace
 from orchestrator.study import StrPath, Study, SweepResults, read_results, sweep_configs
@@ -173,7 +174,13 @@ def report_sweep(name: str, *, workspace: StrPath = "workspace", results: StrPat
 def _plan_again(study: Study, options: RunOptions) -> Plan:
     if options.retry_failed:
         study.workspace.failures.forget(study.manifest.mids)
-    return study.plan()
+    plan = study.plan()
+    check_failures(plan.failed, _failure_limit(study, options))
+    return plan
+
+
+def _failure_limit(study: Study, options: RunOptions) -> int:
+    return options.max_failed if options.max_failed is not None else max(10, math.ceil(len(study.manifest) / 100))
 
 
 @contextmanager
@@ -211,13 +218,11 @@ class _Cluster:
 
 
 def _extract(study: Study, plan: Plan, cluster: _Cluster, options: RunOptions, progress: Progress) -> ExtractionCounts:
-    from orchestrator.engine.extraction import ExtractionCounts, ExtractionOptions, check_failures, extract
+    from orchestrator.engine.extraction import ExtractionCounts, ExtractionOptions, extract
     from orchestrator.engine.pipeline import TrailerTask
 
     workspace, todo = study.workspace, plan.to_decode
-    reused = sum(_clips_cached(workspace, plan).values())
-    limit = options.max_failed if options.max_failed is not None else max(10, math.ceil(len(study.manifest) / 100))
-    check_failures(plan.failed, limit)
+    reused = _vectors_cached(workspace, plan)
     if not todo:
         return ExtractionCounts(vectors_reused=reused, failures=list(plan.failed))
     _check_videos(study, plan)
@@ -244,7 +249,9 @@ def _extract(study: Study, plan: Plan, cluster: _Cluster, options: RunOptions, p
             workspace,
             detector_key(),
             cluster.resources,
-            ExtractionOptions(layout=options.layout, stall_s=options.stall_s, max_failed=limit),
+            ExtractionOptions(
+                layout=options.layout, stall_s=options.stall_s, max_failed=_failure_limit(study, options)
+            ),
             step,
             plan.failed,
         )
@@ -252,13 +259,13 @@ def _extract(study: Study, plan: Plan, cluster: _Cluster, options: RunOptions, p
     return counts
 
 
-def _clips_cached(workspace: Workspace, plan: Plan) -> dict[str, int]:
-    """Embedding key -> vectors that are there for the trailers of the sweep."""
-    counted = {}
+def _vectors_cached(workspace: Workspace, plan: Plan) -> int:
+    """Vectors that are there for the trailers of the sweep, over all its sets."""
+    total = 0
     for s in plan.sets:
         clips = workspace.embeddings.clips(s.key) if s.cached else {}
-        counted[s.key] = sum(clips[row] for row in s.cached.items())
-    return counted
+        total += sum(clips[row] for row in s.cached.items())
+    return total
 
 
 def _check_videos(study: Study, plan: Plan) -> None:

@@ -19,14 +19,15 @@ import ray.data
 
 from orchestrator.engine.pipeline import TrailerEmbedder, TrailerReader, TrailerResult, TrailerTask
 from orchestrator.engine.session import Resources
-from orchestrator.errors import DivitaError, TooManyFailures, TrailerError
+from orchestrator.errors import DivitaError, TrailerError
 from orchestrator.progress import Step
 from orchestrator.specs import EmbeddingSpec
 from orchestrator.store.embeddings import EmbeddingRow
-from orchestrator.store.failures import Failure
+from orchestrator.store.failures import Failure, check_failures
 from orchestrator.store.rates import Work
 from orchestrator.store.shots import ShotRow
 from orchestrator.store.workspace import Workspace
+from orchestrator.sweep.survey import current_digest
 from orchestrator.video.decode import Decoded
 
 FLUSH_S = 30.0
@@ -157,7 +158,9 @@ def extract(
             step.advance(1, f"{len(counts.failures)} failed" if counts.failures else "")
             check_failures(counts.failures, options.max_failed)
         for task in waiting.values():
-            lost = TrailerResult(task).fail(TrailerError("embed", LOST), task.sets)
+            # With the digest of its file, or the failure would not count and the trailer stay missing for ever.
+            lost = TrailerResult(task, digest=current_digest(task.path, workspace.digests))
+            lost.fail(TrailerError("embed", LOST), task.sets)
             counts.failures += _store(lost, writer, workspace)
             step.note(f"failed: {task.mid}: embed: {LOST}")
         check_failures(counts.failures, options.max_failed)
@@ -167,17 +170,6 @@ def extract(
     finally:
         writer.close()
     return counts
-
-
-def check_failures(failures: Sequence[Failure], most: int) -> None:
-    """Raises TooManyFailures where more than `most` trailers are among them, whichever pass they failed in."""
-    failed = len({f.mid for f in failures})
-    if failed > most:
-        last = failures[-1]
-        raise TooManyFailures(
-            f"{failed} trailers failed, more than --max-failed {most} allows; "
-            f"the last: {last.mid}: {last.stage}: {last.reason}"
-        )
 
 
 def _results(
@@ -229,7 +221,8 @@ def _store(result: TrailerResult, writer: _PartWriter, workspace: Workspace) -> 
     """Hands what a trailer gave to the writer, and its failures to the table; earlier ones are settled by now."""
     task, digest = result.task, result.digest
     if digest is not None:
-        workspace.digests.record(task.path, result.stat, digest)
+        if result.stat:
+            workspace.digests.record(task.path, result.stat, digest)
         if result.shots is not None:
             writer.add_shots(ShotRow(task.mid, digest, result.n_frames, result.shots))
         for key, vectors in result.vectors.items():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
+from orchestrator.errors import TooManyFailures
 from orchestrator.store import documents
 from orchestrator.store.files import FileTree
 
@@ -34,6 +35,17 @@ class Failure:
         if self.stage not in STAGES:
             raise ValueError(f"stage: {self.stage!r} is not one of {', '.join(STAGES)}")
         object.__setattr__(self, "sets", tuple(self.sets))
+
+
+def check_failures(failures: Sequence[Failure], most: int) -> None:
+    """Raises TooManyFailures where more than `most` trailers are among them, whichever pass they failed in."""
+    failed = len({f.mid for f in failures})
+    if failed > most:
+        last = failures[-1]
+        raise TooManyFailures(
+            f"{failed} trailers failed, more than --max-failed {most} allows; "
+            f"the last: {last.mid}: {last.stage}: {last.reason}"
+        )
 
 
 class FailureTable:

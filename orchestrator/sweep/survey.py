@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator.data.manifest import Manifest
 from orchestrator.errors import TrailerError
+from orchestrator.store.digests import VideoDigests
 from orchestrator.store.workspace import Workspace
 from orchestrator.sweep.identity import embedding_key
 from orchestrator.sweep.plan import Inventory
@@ -18,20 +19,24 @@ def take_inventory(space: Space, manifest: Manifest, workspace: Workspace) -> In
     failures = workspace.failures.load()
     known = {f.mid for f in failures}.union(*rows.values())
     current = {}
-    changed = False
     for mid, path in zip(manifest.mids, manifest.paths, strict=True):
         if path is None or mid not in known:
             continue
-        try:
-            stat = video_stat(path)
-            digest = workspace.digests.lookup(path, stat)
-            if digest is None:
-                digest = video_digest(path)
-                workspace.digests.record(path, stat, digest)
-                changed = True
-        except TrailerError:
-            continue  # gone or unreadable now: extraction will say so
-        current[mid] = digest
-    if changed:
-        workspace.digests.save()
+        digest = current_digest(path, workspace.digests)
+        if digest is not None:
+            current[mid] = digest
+    workspace.digests.save()
     return Inventory(current, rows, tuple(failures), frozenset(workspace.ledger.keys()))
+
+
+def current_digest(path: str, digests: VideoDigests) -> str | None:
+    """The digest of a video as it is now, read again only where it is not known; None where it can't be read."""
+    try:
+        stat = video_stat(path)
+        digest = digests.lookup(path, stat)
+        if digest is None:
+            digest = video_digest(path)
+            digests.record(path, stat, digest)
+    except TrailerError:
+        return None  # gone or unreadable: extraction will say so
+    return digest
