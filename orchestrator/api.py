@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.backbones.registry import ensure_weights
 from orchestrator.errors import InputError, MissingWeights
 from orchestrator.progress import Progress
-from orchestrator.specs import GRID_FPS
+from orchestrator.specs import FRAMES, GRID_FPS, BackboneSpec
 from orchestrator.store.activity import Activity
 from orchestrator.store.failures import check_failures
 from orchestrator.store.rates import Work
@@ -142,6 +142,9 @@ def run_sweep(
     name, tracking_uri = study.space.name, options.tracking_uri or study.workspace.mlflow_uri
     plan = _plan_again(study, options)
     record = study.save(plan)
+    # Pixels need no weights, but the heads that train on them start from some.
+    starts = [c.config.start for c in plan.configs if c.config.start and not all(t.done for t in c.trials)]
+    _check_weights([*_backbones_to_run(plan), *starts])
     counts, trained = None, 0
     with _active(study) as activity, _Cluster(options, progress) as cluster:
         if plan.to_decode:
@@ -157,7 +160,7 @@ def run_sweep(
             if any(not t.done for t in plan.trials):
                 trained = _train(study, plan, cluster, follower, activity, progress)
     results = read_results(name, study.workspace)
-    report = _write_report(results, options.results)
+    report = _write_report(results, study.workspace, options.results)
     return SweepOutcome(results, report, trained, counts, tracking_uri, tracked=follower.finish())
 
 
@@ -168,7 +171,8 @@ def sweep_results(name: str, *, workspace: StrPath = "workspace") -> SweepResult
 
 def report_sweep(name: str, *, workspace: StrPath = "workspace", results: StrPath = "results") -> ReportFiles:
     """Writes tables and plots of a sweep into `results`/<name>/."""
-    return _write_report(sweep_results(name, workspace=workspace), results)
+    opened = Workspace(workspace)
+    return _write_report(read_results(name, opened), opened, results)
 
 
 def _plan_again(study: Study, options: RunOptions) -> Plan:
@@ -226,7 +230,7 @@ def _extract(study: Study, plan: Plan, cluster: _Cluster, options: RunOptions, p
     if not todo:
         return ExtractionCounts(vectors_reused=reused, failures=list(plan.failed))
     _check_videos(study, plan)
-    _check_weights(plan)
+    _check_weights(_backbones_to_run(plan))
     wanted = [s for s in plan.sets if s.missing]
     for s in wanted:
         workspace.embeddings.write_spec(s.key, embedding_identity(s.spec))
@@ -283,10 +287,14 @@ def _check_videos(study: Study, plan: Plan) -> None:
         raise InputError(problems)
 
 
-def _check_weights(plan: Plan) -> None:
+def _backbones_to_run(plan: Plan) -> list[BackboneSpec]:
+    return [s.spec.backbone for s in plan.sets if s.missing and s.spec.backbone.name != FRAMES]
+
+
+def _check_weights(specs: Iterable[BackboneSpec]) -> None:
     """Fetches what may be fetched; all weights that can't be had are told before the first trailer is decoded."""
     problems: list[str] = []
-    for spec in dict.fromkeys(s.spec.backbone for s in plan.sets if s.missing):
+    for spec in dict.fromkeys(specs):
         try:
             ensure_weights(spec)
         except InputError as error:
@@ -354,10 +362,25 @@ def _commit() -> str | None:
         return None
 
 
-def _write_report(results: SweepResults, directory: StrPath) -> ReportFiles:
+def _write_report(results: SweepResults, workspace: Workspace, directory: StrPath) -> ReportFiles:
+    from orchestrator.reporting.inputs import Report
     from orchestrator.reporting.write import write_report
 
-    question = " ".join(dict.fromkeys(t.question for t in results.record.tables if t.question))
-    return write_report(
-        results.record.name, results.rows, Path(directory), chance=results.chance, question=question or None
+    record = results.record
+    failed = f", {len({f.mid for f in record.failures})} failed" if record.failures else ""
+    report = Report(
+        sweep=record.name,
+        rows=tuple(results.rows),
+        tables=record.tables,
+        chance=results.chance,
+        genres=record.genres,
+        predictions=workspace.ledger.predictions,
+        facts={
+            "Search space": Path(record.source).name,
+            "Manifest": Path(record.manifest).name,
+            "Trailers": f"{record.trailers} of {record.manifest_trailers}{failed}",
+            "Labels and splits": f"digest {record.labels}",
+            "Last run": record.updated,
+        },
     )
+    return write_report(report, Path(directory))

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.cli_trailers12k import app as trailers12k
 from orchestrator.errors import DivitaError
 
 app = typer.Typer(
@@ -21,6 +22,8 @@ app = typer.Typer(
     help="Sweeps over frozen image and video representations of movie trailers: every trailer decoded once, "
     "every embedding computed once, every trial kept.",
 )
+
+app.add_typer(trailers12k, name="trailers12k")
 
 PIPE_WIDTH = 200
 
@@ -288,11 +291,11 @@ def _show_table(found: Any, files: Any) -> None:
     # A file or a pipe has no width: lines there are as long as the table is.
     console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
     console.print(to_console(found.rows, found.chance, width=console.width))
-    print(f"report: {files.markdown}")
+    for problem in files.problems:
+        print(f"could not be drawn: {problem}", file=sys.stderr)
+    print(f"page:   {files.html}")
+    print(f"report: {files.markdown}, with {len(files.plots) // 2} plots and {len(files.tables) // 3} tables beside it")
     print(f"table:  {files.csv}")
-    for plot in files.plots:
-        if plot.suffix == ".png":
-            print(f"plot:   {plot}")
 
 
 def _show_failures(failures: Any) -> None:

@@ -23,7 +23,7 @@ GRID_FPS = 24
 FRAME_RATES = (24, 12, 8, 6, 4)
 """Frame rates a clip may have; each keeps the first of every 24 / fps grid frames (FIDELITY, Table 7)."""
 
-CLIP_STRATEGIES = ("seq", "shot")
+CLIP_STRATEGIES = ("seq", "shot", "even")
 
 TRAINING_VERSION = 1
 """Raised by hand when the trainer's arithmetic changes, so that old trials are not taken for new ones."""
@@ -31,7 +31,11 @@ TRAINING_VERSION = 1
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """How a trailer is cut: `strategy` seq or shot, `frames` grid frames a clip, `fps` frames a second kept."""
+    """How a trailer is cut: `strategy` seq or shot, `frames` grid frames a clip, `fps` frames a second kept.
+
+    Strategy even is no cut: `frames` clips of one frame each, evenly spaced over the trailer, as the baselines take
+    them; `fps` means nothing there and stays at 24.
+    """
 
     strategy: str
     frames: int
@@ -44,18 +48,27 @@ class ClipSpec:
             raise InputError(f"clip_strategy: frames a clip must be at least 1, but got {self.frames}")
         if type(self.fps) is not int or self.fps not in FRAME_RATES:
             raise InputError(f"frame_rate: {self.fps!r} is not one of {', '.join(map(str, FRAME_RATES))}")
+        if self.strategy == "even" and self.fps != GRID_FPS:
+            raise InputError(f"frame_rate: {self.fps} has no meaning for {self.name}, whose clips are single frames")
 
     @classmethod
     def parse(cls, name: str, fps: int = GRID_FPS) -> ClipSpec:
         """`shot-24` -> ClipSpec("shot", 24, fps)."""
-        match = re.fullmatch(r"(seq|shot)-([1-9][0-9]*)", str(name))
+        match = re.fullmatch(r"(seq|shot|even)-([1-9][0-9]*)", str(name))
         if not match:
-            raise InputError(f"clip_strategy: {name!r} is not seq-<frames> or shot-<frames>, such as shot-24")
+            raise InputError(
+                f"clip_strategy: {name!r} is not seq-<frames>, shot-<frames> or even-<count>, such as shot-24"
+            )
         return cls(match[1], int(match[2]), fps)
 
     @property
     def name(self) -> str:
         return f"{self.strategy}-{self.frames}"
+
+    @property
+    def label(self) -> str:
+        """`shot-24 12fps`; where the rate means nothing just `even-8`."""
+        return self.name if self.strategy == "even" else f"{self.name} {self.fps}fps"
 
     @property
     def step(self) -> int:
@@ -65,12 +78,19 @@ class ClipSpec:
     @property
     def kept(self) -> int:
         """Frames a clip has after the frame rate is reduced."""
-        return -(-self.frames // self.step)
+        return 1 if self.strategy == "even" else -(-self.frames // self.step)
+
+
+FRAMES = "frames"
+"""In the place of a backbone's name: no backbone but the pixels, for a head that trains on them end to end."""
 
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """A frozen backbone by its registry name; `weights` is `pretrained`, `random` or a checkpoint path."""
+    """A frozen backbone by its registry name; `weights` is `pretrained`, `random` or a checkpoint path.
+
+    For `frames`, which has none, the weights are those that the head starts from.
+    """
 
     name: str
     weights: str = "pretrained"
@@ -85,7 +105,7 @@ class EmbeddingSpec:
 
     @property
     def name(self) -> str:
-        return f"{self.backbone.name} {self.clip.name} {self.clip.fps}fps"
+        return f"{self.backbone.name} {self.clip.label}"
 
 
 @dataclass(frozen=True)
@@ -123,9 +143,44 @@ class MeanSpec:
     name: ClassVar[str] = "mean"
 
 
-AggregatorSpec = TransformerSpec | GRUSpec | ConvSpec | MeanSpec
+@dataclass(frozen=True)
+class CTTSpec:
+    """CTT-MMC-A's convolution through time over frame features (Wehrmann & Barros 2017; Table 11)."""
 
-AGGREGATORS: dict[str, type[AggregatorSpec]] = {s.name: s for s in (TransformerSpec, GRUSpec, ConvSpec, MeanSpec)}
+    name: ClassVar[str] = "ctt_mmc_a"
+    filters: int = 384
+    kernel: int = 3
+    dropout: float = 0.5
+
+
+@dataclass(frozen=True)
+class FastVideoSpec:
+    """fastVideo's fastText over frame features (Cascante-Bonilla et al. 2019; Table 11).
+
+    A linear projection to `units`, the average over frames, or with `attention` a learnt weighting of them.
+    """
+
+    name: ClassVar[str] = "fastvideo"
+    units: int = 300
+    attention: bool = False
+
+
+@dataclass(frozen=True)
+class TimeSformerSpec:
+    """TimeSformer with divided space-time attention (Bertasius et al. 2021; Table 11), trained on frames end to end."""
+
+    name: ClassVar[str] = "timesformer"
+    layers: int = 12
+    width: int = 768
+    heads: int = 12
+    patch: int = 16
+
+
+AggregatorSpec = TransformerSpec | GRUSpec | ConvSpec | MeanSpec | CTTSpec | FastVideoSpec | TimeSformerSpec
+
+AGGREGATORS: dict[str, type[AggregatorSpec]] = {
+    s.name: s for s in (TransformerSpec, GRUSpec, ConvSpec, MeanSpec, CTTSpec, FastVideoSpec, TimeSformerSpec)
+}
 
 
 @dataclass(frozen=True)
@@ -168,6 +223,11 @@ class Config:
         return "+".join(s.backbone.name for s in self.streams)
 
     @property
+    def start(self) -> BackboneSpec | None:
+        """What a head that trains end to end starts from; None for heads on frozen features, which start at random."""
+        return next((s.backbone for s in self.streams if s.backbone.name == FRAMES), None)
+
+    @property
     def weights(self) -> str:
         """`pretrained`, `random` or a path; where the streams differ, theirs joined by `+`."""
         return "+".join(dict.fromkeys(s.backbone.weights for s in self.streams))
@@ -178,8 +238,7 @@ class Config:
         return " ".join(
             (
                 self.backbone,
-                self.clip.name,
-                f"{self.clip.fps}fps",
+                self.clip.label,
                 f"{self.clips_per_snippet}clips",
                 self.aggregator.name,
             )
@@ -227,18 +286,30 @@ def key_of(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def config_key(config: Config, embedding_keys: Sequence[str]) -> str:
-    """The key of a config; the embedding-set keys stand in for its streams, since they name the weights' digests."""
-    return key_of(_settings(config, embedding_keys))
+def config_key(config: Config, embedding_keys: Sequence[str], start: Mapping[str, Any] | None = None) -> str:
+    """The key of a config; the embedding-set keys stand in for its streams, since they name the weights' digests.
+
+    `start` is the identity of the weights that a head on frames starts from.
+    """
+    return key_of(_settings(config, embedding_keys, start))
 
 
-def trial_key(config: Config, embedding_keys: Sequence[str], split: int, data_digest: str) -> str:
+def trial_key(
+    config: Config,
+    embedding_keys: Sequence[str],
+    split: int,
+    data_digest: str,
+    start: Mapping[str, Any] | None = None,
+) -> str:
     """The key of a config on one split; `data_digest` covers trailers, labels and the parts of that split."""
-    return key_of(_settings(config, embedding_keys) | {"split": split, "data": data_digest})
+    return key_of(_settings(config, embedding_keys, start) | {"split": split, "data": data_digest})
 
 
-def _settings(config: Config, embedding_keys: Sequence[str]) -> dict[str, Any]:
+def _settings(config: Config, embedding_keys: Sequence[str], start: Mapping[str, Any] | None) -> dict[str, Any]:
     if len(embedding_keys) != len(config.streams):
         raise ValueError(f"one embedding key a stream: got {len(embedding_keys)} for {len(config.streams)}")
     values = {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config) if f.name != "streams"}
+    if (start is None) != (config.start is None):
+        raise ValueError("a head on frames, and no other, has weights that it starts from")
+    values |= {} if start is None else {"start": plain(start)}
     return values | {"embeddings": list(embedding_keys), "version": TRAINING_VERSION}

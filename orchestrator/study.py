@@ -83,6 +83,8 @@ class Study:
             trailers=len(plan.trailers),
             failures=plan.failed,
             synthetic=self.manifest.synthetic,
+            genres=self.manifest.genres,
+            labels=self.manifest.labels_digest(),
             chance={str(s): _chance(used, s) for s in plan.splits},
             tables=tuple(SweepTable(t.name, t.title, t.question, t.number, t.axes) for t in self.space.tables),
             entries=tuple(

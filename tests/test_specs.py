@@ -12,9 +12,12 @@ from orchestrator.specs import (
     ClipSpec,
     Config,
     ConvSpec,
+    CTTSpec,
     EmbeddingSpec,
+    FastVideoSpec,
     GRUSpec,
     MeanSpec,
+    TimeSformerSpec,
     TrainSpec,
     TransformerSpec,
     config_from_plain,
@@ -40,7 +43,7 @@ def test_a_clip_keeps_the_first_of_every_step_frames(name: str, fps: int, kept: 
 
 @pytest.mark.parametrize("name", ["shot", "shot-", "shot-0", "scene-24", "shot-24.0", 24])
 def test_a_clip_strategy_of_another_form_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=r"clip_strategy: .* is not seq-<frames> or shot-<frames>"):
+    with pytest.raises(InputError, match=r"clip_strategy: .* is not seq-<frames>, shot-<frames> or even-<count>"):
         ClipSpec.parse(name)
 
 
@@ -50,7 +53,18 @@ def test_streams_that_do_not_share_their_clips_are_refused() -> None:
         Config((SWIN, other))
 
 
-@pytest.mark.parametrize("aggregator", [TransformerSpec(heads=2), GRUSpec(7), ConvSpec(kernel=5), MeanSpec()])
+@pytest.mark.parametrize(
+    "aggregator",
+    [
+        TransformerSpec(heads=2),
+        GRUSpec(7),
+        ConvSpec(kernel=5),
+        MeanSpec(),
+        CTTSpec(8),
+        FastVideoSpec(attention=True),
+        TimeSformerSpec(2),
+    ],
+)
 def test_a_config_comes_back_from_plain_values(aggregator: object) -> None:
     config = Config((SWIN,), aggregator, 7, TrainSpec(seed=3))  # type: ignore[arg-type]
     assert config_from_plain(plain(config)) == config
@@ -85,6 +99,24 @@ def test_split_data_and_embeddings_change_a_trial_s_key() -> None:
         trial_key(CONFIG, ["other"], 0, "d"),
     }
     assert len(keys) == 4
+
+
+def test_the_weights_that_a_head_on_frames_starts_from_change_its_key_and_not_its_frame_cache_s() -> None:
+    frames = EmbeddingSpec(ClipSpec("even", 8), BackboneSpec("frames", "random"))
+    config = Config((frames,), TimeSformerSpec(), 8)
+    assert config.start == frames.backbone and CONFIG.start is None
+    keys = {config_key(config, ["e"], start) for start in ({"file": "vit.pth"}, {"random": 0})}
+    assert len(keys) == 2
+    with pytest.raises(ValueError, match="a head on frames, and no other"):
+        config_key(config, ["e"])
+    with pytest.raises(ValueError, match="a head on frames, and no other"):
+        config_key(CONFIG, ["e"], {"random": 0})
+
+
+def test_evenly_spaced_frames_have_no_frame_rate() -> None:
+    assert ClipSpec.parse("even-240") == ClipSpec("even", 240) and ClipSpec("even", 240).kept == 1
+    with pytest.raises(InputError, match="frame_rate: 12 has no meaning for even-8"):
+        ClipSpec.parse("even-8", 12)
 
 
 def test_a_key_does_not_depend_on_the_order_of_a_mapping() -> None:

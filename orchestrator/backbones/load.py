@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orchestrator.backbones.networks import BUILDERS
-from orchestrator.backbones.preprocess import gather, normalise
+from orchestrator.backbones.preprocess import gather, normalise, resample
 from orchestrator.backbones.random_weights import one_thread, seeded, settle
-from orchestrator.backbones.registry import RANDOM_SEED, BackboneEntry, ensure_weights, entry, is_random
+from orchestrator.backbones.records import BackboneEntry
+from orchestrator.backbones.registry import RANDOM_SEED, ensure_weights, entry, is_random
 from orchestrator.errors import TrailerError
 from orchestrator.specs import BackboneSpec
 
@@ -40,9 +41,12 @@ _logger = logging.getLogger(__name__)
 def load_backbone(spec: BackboneSpec, device: str = "cpu") -> Backbone:
     """Builds the network and loads what `spec.weights` names; the global random state is left as it was.
 
-    Raises InputError (unknown backbone, checkpoint that doesn't fit) and MissingWeights, never falls back to random.
+    Raises InputError (unknown backbone, checkpoint that doesn't fit), MissingWeights, never falls back to random, and
+    ValueError for the backbone `frames`, which has no network.
     """
     row = entry(spec.name)
+    if row.kind == "frames":
+        raise ValueError(f"backbone {row.name} has no network to load: its clips are stored as pixels, not embedded")
     checkpoint = ensure_weights(spec)
     with seeded(RANDOM_SEED):
         network = BUILDERS[row.builder](row, checkpoint)
@@ -68,7 +72,8 @@ class Backbone:
         """float32 (C, D), a vector a clip.
 
         frames: uint8 (N, 224, 224, 3) RGB grid frames, may be read-only; only a batch at a time becomes float.
-        index: int (C,) for an image backbone, (C, T) for a video backbone: rows of `frames`, -1 for a black frame.
+        index: int (C,) for an image backbone, (C, T) for a video backbone: rows of `frames`, -1 for a black frame. Any
+        T will do: networks that take one number of frames get the clip resampled to it.
         Raises TrailerError(embed) if a vector is not finite, ValueError for arrays of another form.
         """
         index = self._check(frames, index)
@@ -160,7 +165,7 @@ class Backbone:
         return None
 
     def _check(self, frames: np.ndarray, index: np.ndarray) -> np.ndarray:
-        """The index as (C, T), T = 1 for images."""
+        """The index as (C, T): T = 1 for images, the number of frames that the network takes for videos."""
         if frames.ndim != 4 or frames.shape[3] != 3 or frames.shape[1] != frames.shape[2] or frames.dtype != np.uint8:
             raise ValueError(f"frames must be uint8 (N, S, S, 3), but got {frames.dtype} {frames.shape}")
         wanted = 2 if self.kind == "video" else 1
@@ -169,7 +174,7 @@ class Backbone:
             raise ValueError(f"index of a {self.kind} backbone must be int {form}, but got {index.dtype} {index.shape}")
         if index.size and (index.min() < -1 or index.max() >= len(frames)):
             raise ValueError(f"index must lie in -1..{len(frames) - 1}, but spans {index.min()}..{index.max()}")
-        return index if self.kind == "video" else index[:, None]
+        return resample(index, self.row.preprocessing.frames) if self.kind == "video" else index[:, None]
 
 
 def batch_that_fits(free_bytes: float, clip_bytes: float, most: int) -> int:

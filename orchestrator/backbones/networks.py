@@ -1,4 +1,4 @@
-"""Networks of three libraries, each as frames in, one vector a clip out: (B, D) <- (B, 3, [T,] H, W).
+"""Networks of three libraries and of our own, each as frames in, one vector a clip out: (B, D) <- (B, 3, [T,] H, W).
 
 A builder takes a row of the table and, if there is one, a checkpoint. Without one the network keeps the initial weights
 that torch's global generator gave it, so callers seed that first (`random_weights.seeded`).
@@ -13,8 +13,12 @@ from pathlib import Path
 from torch import nn
 
 from orchestrator.backbones.checkpoint import fit, read_checkpoint
-from orchestrator.backbones.registry import BackboneEntry
+from orchestrator.backbones.records import BackboneEntry
+from orchestrator.backbones.shufflenet3d import ShuffleNet3D
 from orchestrator.backbones.timm_models import build_timm
+
+OWN: dict[str, Callable[..., nn.Module]] = {"shufflenet3d": ShuffleNet3D}
+"""Networks written here."""
 
 
 def build_torchvision(row: BackboneEntry, checkpoint: Path | None) -> nn.Module:
@@ -25,7 +29,7 @@ def build_torchvision(row: BackboneEntry, checkpoint: Path | None) -> nn.Module:
 
 
 def build_pytorchvideo(row: BackboneEntry, checkpoint: Path | None) -> nn.Module:
-    """A hub function of pytorchvideo whose network ends in its ResNetBasicHead (X3D, Slow, C2D, R(2+1)D, CSN)."""
+    """A hub function of pytorchvideo whose network ends in its ResNetBasicHead (X3D, Slow, C2D, I3D, CSN)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its imports use what torch has since deprecated
         from pytorchvideo.models import hub
@@ -40,10 +44,16 @@ def build_pytorchvideo(row: BackboneEntry, checkpoint: Path | None) -> nn.Module
     return _headless(network, row, checkpoint)
 
 
+def build_own(row: BackboneEntry, checkpoint: Path | None) -> nn.Module:
+    """A network of OWN."""
+    return _headless(OWN[row.model](**row.options), row, checkpoint)
+
+
 BUILDERS: dict[str, Callable[[BackboneEntry, Path | None], nn.Module]] = {
     "torchvision": build_torchvision,
     "pytorchvideo": build_pytorchvideo,
     "timm": build_timm,
+    "own": build_own,
 }
 
 

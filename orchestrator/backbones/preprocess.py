@@ -7,7 +7,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from orchestrator.backbones.registry import Preprocessing
+from orchestrator.backbones.records import Preprocessing
+
+
+def resample(index: np.ndarray, frames: int | None) -> np.ndarray:
+    """(B, frames) <- index (B, T): the i-th of `frames` is number floor((i + 1/2) · T / frames) of the T.
+
+    That is the frame shown in the middle of the i-th of `frames` equal parts of the clip; padding stays padding. None
+    leaves the index as it is.
+    """
+    if frames is None:
+        return index
+    length = index.shape[1]
+    taken: np.ndarray = index[:, (2 * np.arange(frames) + 1) * length // (2 * frames)]
+    return taken
 
 
 def gather(frames: np.ndarray, index: np.ndarray) -> np.ndarray:

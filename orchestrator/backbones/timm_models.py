@@ -21,7 +21,7 @@ from torch import nn
 
 from orchestrator.backbones.checkpoint import State, misfit, read_checkpoint, rename_in_order
 from orchestrator.backbones.random_weights import seeded
-from orchestrator.backbones.registry import BackboneEntry, Preprocessing
+from orchestrator.backbones.records import BackboneEntry, Preprocessing
 from orchestrator.backbones.sources import HubFile, NoFile, UrlFile
 from orchestrator.errors import InputError
 

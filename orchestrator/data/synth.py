@@ -36,7 +36,7 @@ SHOT_SECONDS = (0.9, 2.0)
 BORROWED = 0.2
 """Share of shots whose look, and share whose motion, is that of any genre."""
 
-FEWEST, FEWEST_SECONDS = 12, 4.0
+FEWEST, FEWEST_SECONDS = 12, 1.0
 UNLIKE = 25
 """Mean difference (of 255) between the frames on the two sides of a boundary, so that it can be seen."""
 

@@ -242,7 +242,8 @@ def _store(result: TrailerResult, writer: _PartWriter, workspace: Workspace) -> 
 def _count(result: TrailerResult, counts: ExtractionCounts, failures: list[Failure]) -> None:
     counts.trailers_decoded += bool(result.n_frames)
     counts.shots_detected += 0 if result.shots is None else len(result.shots)
-    counts.clips_embedded += sum(map(len, result.vectors.values())) - result.shared
+    embedded = [v for v in result.vectors.values() if v.dtype != np.uint8]  # pixels are kept, not embedded
+    counts.clips_embedded += sum(map(len, embedded)) - result.shared
     counts.vectors_reused += result.shared
     counts.failures += failures
 

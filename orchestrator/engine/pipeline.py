@@ -17,7 +17,7 @@ import numpy as np
 
 from orchestrator.backbones.load import Backbone, load_backbone
 from orchestrator.errors import DivitaError, TrailerError
-from orchestrator.specs import BackboneSpec, ClipSpec, EmbeddingSpec
+from orchestrator.specs import FRAMES, BackboneSpec, ClipSpec, EmbeddingSpec
 from orchestrator.video.clips import cut_clips, histograms, representative_frames
 from orchestrator.video.decode import Decoded, Decoder
 from orchestrator.video.files import video_digest, video_stat
@@ -47,7 +47,7 @@ class FailedSets:
 
 @dataclass
 class TrailerResult:
-    """What became of a trailer: vectors per set, float32 (C, D), and the failures of the sets that have none."""
+    """What became of a trailer: vectors per set, float32 (C, D) or pixels uint8, and the failures of sets without."""
 
     task: TrailerTask
     digest: str | None = None
@@ -57,14 +57,14 @@ class TrailerResult:
     """Shots newly detected, int32 (S, 2) half-open grid frames; None where none were needed or they were known."""
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
     shared: int = 0
-    """Image vectors that another clip strategy had already computed."""
+    """Vectors that another clip strategy had already computed."""
     failures: list[FailedSets] = field(default_factory=list)
     fatal: DivitaError | None = None
     """What concerns every trailer, such as a checkpoint that does not fit; the driver raises it."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds by kind of work: `decode`, `shots`, `embed <backbone>`."""
     units: dict[str, int] = field(default_factory=dict)
-    """What the seconds were spent on: grid frames for `decode` and `shots`, vectors for `embed`."""
+    """What the seconds were spent on: grid frames for `decode` and `shots`, clips or, of video, frames for `embed`."""
 
     def fail(self, error: TrailerError, sets: tuple[str, ...]) -> TrailerResult:
         self.failures.append(FailedSets(error.stage, error.reason, sets))
@@ -145,22 +145,24 @@ class TrailerEmbedder:
     def _embed_with(
         self, spec: BackboneSpec, clips: Mapping[str, np.ndarray], frames: np.ndarray, result: TrailerResult
     ) -> None:
+        if spec.name == FRAMES:
+            # Pixels of single frames, (C, 224 × 224 × 3) <- (C, 224, 224, 3): what the head learns its own features on.
+            result.vectors |= {key: frames[index[:, 0]].reshape(len(index), -1) for key, index in clips.items()}
+            return
         if spec not in self._backbones:
             self._backbones[spec] = load_backbone(spec, self._device)
         backbone = self._backbones[spec]
         start = time.perf_counter()
         try:
             with _named("embed"):
-                if backbone.kind == "image":
-                    vectors, shared = _embed_images(backbone, clips, frames)
-                    result.shared += shared
-                else:
-                    vectors = {key: backbone.embed(frames, index) for key, index in clips.items()}
+                wanted = _choose_frames(clips, frames) if backbone.kind == "image" else clips
+                vectors, units, shared = _embed_distinct(backbone, wanted, frames)
+                result.shared += shared
         except TrailerError as error:
             result.fail(error, tuple(clips))
             return
         result.vectors |= vectors
-        result.spent(f"embed {spec.name}", start, sum(map(len, vectors.values())))
+        result.spent(f"embed {spec.name}", start, units)
 
 
 @contextmanager
@@ -174,13 +176,30 @@ def _named(stage: str) -> Iterator[None]:
         raise TrailerError(stage, f"{type(error).__name__}: {error}") from error
 
 
-def _embed_images(
-    backbone: Backbone, clips: Mapping[str, np.ndarray], frames: np.ndarray
-) -> tuple[dict[str, np.ndarray], int]:
-    """One frame a clip; a frame that several strategies choose is embedded once. Also how many were saved."""
-    hists = histograms(frames)
-    chosen = {key: representative_frames(hists, index) for key, index in clips.items()}
-    distinct = np.unique(np.concatenate(list(chosen.values())))
-    vectors = backbone.embed(frames, distinct.astype(np.int32))
-    picked = {key: vectors[np.searchsorted(distinct, frame)] for key, frame in chosen.items()}
-    return picked, sum(map(len, chosen.values())) - len(distinct)
+def _choose_frames(clips: Mapping[str, np.ndarray], frames: np.ndarray) -> dict[str, np.ndarray]:
+    """The frame that stands for each clip, (C,) <- (C, T)."""
+    moving = any(index.shape[1] > 1 for index in clips.values())
+    hists = histograms(frames) if moving else None
+    return {
+        key: index[:, 0] if hists is None or index.shape[1] == 1 else representative_frames(hists, index)
+        for key, index in clips.items()
+    }
+
+
+def _embed_distinct(
+    backbone: Backbone, wanted: Mapping[str, np.ndarray], frames: np.ndarray
+) -> tuple[dict[str, np.ndarray], int, int]:
+    """Vectors of frames (C,) or clips (C, T) by set; what several strategies chose alike is embedded once.
+
+    Also the frames that went through the backbone, by which a clip costs, and the vectors that sharing saved.
+    """
+    vectors, units, saved = {}, 0, 0
+    for shape in dict.fromkeys(index.shape[1:] for index in wanted.values()):
+        alike = {key: index for key, index in wanted.items() if index.shape[1:] == shape}
+        distinct, places = np.unique(np.concatenate(list(alike.values())), axis=0, return_inverse=True)
+        embedded = backbone.embed(frames, distinct.astype(np.int32))
+        ends = np.cumsum([len(index) for index in alike.values()])
+        vectors |= dict(zip(alike, np.split(embedded[places.reshape(-1)], ends[:-1]), strict=True))
+        units += distinct.size
+        saved += int(ends[-1]) - len(distinct)
+    return vectors, units, saved

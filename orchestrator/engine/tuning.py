@@ -19,6 +19,8 @@ import numpy as np
 import ray
 from ray import tune
 
+from orchestrator.data.trailers12k import is_published
+from orchestrator.engine.costs import ConfigCost, config_cost
 from orchestrator.engine.session import Resources
 from orchestrator.progress import Step
 from orchestrator.specs import Config, plain
@@ -30,6 +32,9 @@ from orchestrator.training.records import SplitData, TrialResult
 
 OBJECT_STORE_SHARE = 0.5
 """Part of a node's object store that embedding sets may fill; beyond it the oldest goes."""
+
+GPU_SHARE = 0.25
+"""Of a GPU for a config whose head trains on embeddings: such heads are small."""
 
 REPORT_S = 1.0
 """Least seconds between two reports to Tune; epochs of small heads take milliseconds."""
@@ -114,6 +119,7 @@ class ConfigTrainable(tune.Trainable):
         self._started = time.perf_counter()
         self._current = self._configs[new_config["config"]]
         self._trainer: LockstepTrainer | None = None
+        self._cost: ConfigCost | None = None
         return True
 
     def step(self) -> dict[str, Any]:
@@ -150,10 +156,12 @@ class ConfigTrainable(tune.Trainable):
         splits = {s: SplitData.of(streams, data.labels, data.splits[:, s], data.genres) for s in job.trials}
         first = next(iter(splits.values()))
         shared = {s: SplitData(first.streams, d.labels, d.train, d.val, d.test, d.genres) for s, d in splits.items()}
+        self._cost = config_cost(job.config, tuple(s.width for s in streams), len(data.genres))
         return LockstepTrainer(job.config, shared, self._job.device)
 
     def _write(self, split: int, result: TrialResult) -> None:
-        data = self._data
+        data, cost = self._data, self._cost
+        assert cost is not None
         record = self._record(
             split,
             status="done",
@@ -162,7 +170,9 @@ class ConfigTrainable(tune.Trainable):
             test=result.test,
             per_genre=result.per_genre,
             seconds=result.seconds,
-            parameters=result.parameters,
+            parameters=cost.parameters + result.parameters,
+            head_parameters=result.parameters,
+            multiply_adds=cost.multiply_adds,
             n_train=result.n_train,
             n_val=result.n_val,
             n_test=result.n_test,
@@ -194,6 +204,7 @@ def make_record(job: ConfigJob, split: int, data: TrainingData, **fields: Any) -
         data_digest=digest,
         weights=job.weights,
         synthetic=data.synthetic,
+        published=any(is_published(digest) for k in job.embedding_keys for digest in data.rows[k].values()),
         versions=dict(data.versions),
         commit=data.commit,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -252,12 +263,28 @@ def train(
     step: Step,
     finished: Callable[[ConfigJob], None],
     training: Callable[[list[str]], None],
-    gpus_per_trial: float = 0.25,
 ) -> None:
     """Trains every job; returns when the ledger has a record, done or failed, of each of their trials.
 
-    `finished` is called with each job that ends, `training` again and again with the keys of those that run.
+    `finished` is called with each job that ends, `training` again and again with the keys of those that run. Heads on
+    embeddings share a GPU, those that train end to end have one each and come last.
     """
+    heads, whole = (tuple(j for j in jobs if bool(j.config.start) is end_to_end) for end_to_end in (False, True))
+    for some, gpus in ((heads, GPU_SHARE), (whole, 1.0)):
+        if some:
+            _train(some, data, workspace, resources, step, finished, training, gpus)
+
+
+def _train(
+    jobs: Sequence[ConfigJob],
+    data: TrainingData,
+    workspace: Workspace,
+    resources: Resources,
+    step: Step,
+    finished: Callable[[ConfigJob], None],
+    training: Callable[[list[str]], None],
+    gpus_per_trial: float,
+) -> None:
     # Configs that share a set run side by side, so that it stays in memory while it is used.
     jobs = sorted(jobs, key=lambda job: job.embedding_keys)
     # The hub fills the store of whichever node it is put on.

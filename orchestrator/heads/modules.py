@@ -1,6 +1,7 @@
 """The heads of DIViTA §5: BatchNorm, a clip aggregator, a linear classifier; streams fuse by averaging logits.
 
-Shapes: B snippets, c clips a snippet, D features a clip, H features of the aggregate, g genres.
+Shapes: B snippets, c clips a snippet, D features a clip, H features of the aggregate, g genres. Every aggregator, those
+of other modules too, is built from D, its record and c, whether it needs them or not, and says H as `out_features`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Transformer(nn.Module):
     No positional encoding, no bias in the attention's projections and no dropout on its weights, as the authors' code.
     """
 
-    def __init__(self, width: int, spec: TransformerSpec) -> None:
+    def __init__(self, width: int, spec: TransformerSpec, clips: int) -> None:
         super().__init__()
         self.out_features = spec.width
         self.heads, self.dropout = spec.heads, spec.dropout
@@ -54,7 +55,7 @@ class Transformer(nn.Module):
 class GRU(nn.Module):
     """One recurrent layer, ReLU on its outputs, mean over clips (Table 9)."""
 
-    def __init__(self, width: int, spec: GRUSpec) -> None:
+    def __init__(self, width: int, spec: GRUSpec, clips: int) -> None:
         super().__init__()
         self.out_features = spec.units
         self.gru = nn.GRU(width, spec.units, batch_first=True)
@@ -69,7 +70,7 @@ class GRU(nn.Module):
 class Conv(nn.Module):
     """One Conv1d through the clips, ReLU, mean over clips (Table 9)."""
 
-    def __init__(self, width: int, spec: ConvSpec) -> None:
+    def __init__(self, width: int, spec: ConvSpec, clips: int) -> None:
         super().__init__()
         self.out_features = spec.filters
         self.conv = nn.Conv1d(width, spec.filters, spec.kernel, padding=spec.kernel // 2)
@@ -84,7 +85,7 @@ class Conv(nn.Module):
 class Mean(nn.Module):
     """Average of the clips, then ReLU; nothing to learn."""
 
-    def __init__(self, width: int, spec: MeanSpec) -> None:
+    def __init__(self, width: int, spec: MeanSpec, clips: int) -> None:
         super().__init__()
         self.out_features = width
 
@@ -94,11 +95,14 @@ class Mean(nn.Module):
 
 
 class StreamHead(nn.Module):
-    """BatchNorm over the features of one stream, its aggregator, and a linear classifier."""
+    """BatchNorm over the features of one stream, its aggregator, and a linear classifier.
 
-    def __init__(self, width: int, aggregator: nn.Module, genres: int) -> None:
+    The BatchNorm is DIViTA's; baselines, whose own architectures have none there, do without.
+    """
+
+    def __init__(self, width: int, aggregator: nn.Module, genres: int, *, batchnorm: bool = True) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(width)
+        self.norm = nn.BatchNorm1d(width) if batchnorm else nn.Identity()
         self.aggregator = aggregator
         self.classify = nn.Linear(aggregator.out_features, genres)
 

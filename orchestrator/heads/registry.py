@@ -7,37 +7,67 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
+from orchestrator.backbones.registry import ensure_weights
 from orchestrator.errors import InputError
-from orchestrator.heads.check import aggregator_problems
+from orchestrator.heads.baselines import CTT, FastVideo
+from orchestrator.heads.check import head_problems
 from orchestrator.heads.modules import GRU, Conv, FusedHead, Mean, StreamHead, Transformer
-from orchestrator.specs import AggregatorSpec, ConvSpec, GRUSpec, MeanSpec, TransformerSpec
+from orchestrator.heads.timesformer import TimeSformer
+from orchestrator.specs import (
+    Config,
+    ConvSpec,
+    CTTSpec,
+    FastVideoSpec,
+    GRUSpec,
+    MeanSpec,
+    TimeSformerSpec,
+    TransformerSpec,
+)
 
 HEADS: dict[type, Callable[..., nn.Module]] = {
     TransformerSpec: Transformer,
     GRUSpec: GRU,
     ConvSpec: Conv,
     MeanSpec: Mean,
+    CTTSpec: CTT,
+    FastVideoSpec: FastVideo,
+    TimeSformerSpec: TimeSformer,
 }
-"""Aggregator record -> module built from (width of a clip's vector, record), with the attribute `out_features`."""
+"""Aggregator record -> module built from (width of a clip's vector, record, clips a snippet)."""
+
+BASELINES = (CTTSpec, FastVideoSpec, TimeSformerSpec)
+"""Architectures of other authors, which have no BatchNorm over what they are given."""
 
 
-def build_head(aggregator: AggregatorSpec, widths: Sequence[int], genres: int) -> FusedHead:
-    """A head for streams of the given widths: list of (B, c, widths[i]) -> logits (B, genres).
+def build_head(config: Config, widths: Sequence[int], genres: int) -> FusedHead:
+    """A head for streams of the given widths, ready to train: list of (B, c, widths[i]) -> logits (B, genres).
 
-    Its parameters are drawn from torch's global generator, which the caller seeds (see `initialise`).
-    Raises InputError naming every setting that can't be built.
+    Its parameters are drawn from torch's global generator, which the caller seeds (see `initialise`), but for those
+    that a TimeSformer takes from `config.start`. Raises InputError naming every setting that can't be built, or saying
+    why that file does not fit, MissingWeights where it is not to be had.
     """
-    problems = aggregator_problems(aggregator)
-    if not widths or min(widths) < 1:
+    head = assemble(config, widths, genres)
+    for stream in head.streams:
+        for part in stream.children():
+            if not isinstance(part, TimeSformer):  # whose own rule it was built by
+                part.apply(initialise)
+            elif config.start is not None and (path := ensure_weights(config.start)) is not None:
+                part.load_vit(path)
+    return head
+
+
+def assemble(config: Config, widths: Sequence[int], genres: int) -> FusedHead:
+    """The network of `build_head` before its parameters get the values that training starts from."""
+    problems = head_problems(config)
+    if len(widths) != len(config.streams) or min(widths) < 1:
         problems.append(f"widths: each stream needs at least 1 feature a clip, but got {list(widths)}")
     if genres < 1:
         problems.append(f"genres: must be at least 1, but got {genres}")
     if problems:
         raise InputError(problems)
-    build = HEADS[type(aggregator)]
-    head = FusedHead([StreamHead(width, build(width, aggregator), genres) for width in widths])
-    head.apply(initialise)
-    return head
+    spec, clips = config.aggregator, config.clips_per_snippet
+    build, batchnorm = HEADS[type(spec)], not isinstance(spec, BASELINES)
+    return FusedHead([StreamHead(w, build(w, spec, clips), genres, batchnorm=batchnorm) for w in widths])
 
 
 def initialise(module: nn.Module) -> None:

@@ -22,6 +22,7 @@ METRICS = ("uAP", "mAP", "wAP", "sAP")
 MARKS = {
     "R": "random weights: a backbone was not pretrained, so the numbers say nothing about it",
     "S": "synthetic trailers: made by a program, not films",
+    "P": "published representations: vectors imported from Trailers12k's authors, not computed here",
     "I": "incomplete: not every split has a result, so no mean is shown",
     "F": "fewer trailers than the manifest lists: the others failed (see `divita status`)",
 }
@@ -65,7 +66,9 @@ class Row:
     """One config of a results table. `metrics` and `per_genre` are empty unless every split is done.
 
     `scores` has the test metrics of the splits that are done; `states` says why the others are not
-    (`failed: NaN loss` or `missing`). `marks` are letters of MARKS.
+    (`failed: NaN loss` or `missing`). `marks` are letters of MARKS. `parameters` counts backbones and head,
+    `multiply_adds` those of one snippet. `trials` has the trial keys of the splits that are done, `histories` their
+    epochs (`epoch`, `train_loss`, `val_loss`, `val_uAP`, …) and `best_epochs` the evaluated ones.
     """
 
     key: str
@@ -80,6 +83,11 @@ class Row:
     marks: tuple[str, ...]
     trailers: int | None = None
     parameters: int | None = None
+    head_parameters: int | None = None
+    multiply_adds: int | None = None
+    trials: Mapping[int, str] = field(default_factory=dict)
+    histories: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    best_epochs: Mapping[int, int] = field(default_factory=dict)
     seconds: float = 0.0
     commits: tuple[str, ...] = ()
     versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -131,6 +139,11 @@ def _row(config: SweepConfig, trials: Mapping[int, TrialRecord | None], trailers
         marks=_marks(config, present, states, used, trailers),
         trailers=min(used, default=None),
         parameters=next((r.parameters for r in done.values()), None),
+        head_parameters=next((r.head_parameters for r in done.values()), None),
+        multiply_adds=next((r.multiply_adds for r in done.values()), None),
+        trials={split: r.key for split, r in done.items()},
+        histories={split: r.history for split, r in done.items()},
+        best_epochs={split: r.best_epoch for split, r in done.items() if r.best_epoch is not None},
         seconds=float(sum(r.seconds for r in done.values())),
         commits=tuple(dict.fromkeys(r.commit for r in present if r.commit)),
         versions=_versions(present),
@@ -158,6 +171,7 @@ def _marks(
     holds = {
         "R": "random" in weights,
         "S": any(r.synthetic for r in records),
+        "P": any(r.published for r in records),
         "I": bool(states),
         "F": len(used) > 1 or (trailers is not None and any(n < trailers for n in used)),
     }

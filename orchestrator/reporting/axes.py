@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.reporting.aggregate import Row, constant_settings, short_weights, varied_axes
+from orchestrator.reporting.aggregate import Row, Spread, constant_settings, short_weights, varied_axes
+from orchestrator.reporting.inputs import ComparedRow
 
 UNITS = {"frame_rate": "{} fps", "clips_per_snippet": "{} clips"}
 """How a value reads on its own, where its name is not beside it."""
@@ -86,6 +87,29 @@ def compare_along(rows: Sequence[Row], name: str) -> Axis:
     lines = tuple(Line(label, {v: g[v] for v in order if v in g}) for label, g in zip(labels, kept, strict=True))
     count = len(having) - sum(len(g) for g in kept)
     return Axis(name, numeric, tuple(order), lines, bool(joined), count, _describe_fixed(shown, rows, name))
+
+
+@dataclass(frozen=True)
+class PublishedLine:
+    """Published values along an axis whose other settings agree; `label` says which, where there are several lines."""
+
+    label: str
+    values: Mapping[Any, Spread]
+
+
+def published_along(rows: Sequence[ComparedRow], name: str, metric: str = "uAP") -> list[PublishedLine]:
+    """The paper's numbers beside an axis, whether or not we have a complete row there; lines of one value, too."""
+    groups: dict[tuple[tuple[str, Any], ...], dict[Any, Spread]] = {}
+    for result in (r.paper for r in rows):
+        if result and result.settings.get(name, "") != "" and metric in result.metrics:
+            others = tuple((n, v) for n, v in result.settings.items() if n != name and v != "")
+            groups.setdefault(others, {})[result.settings[name]] = result.metrics[metric]
+    lines: list[PublishedLine] = []
+    for others, values in groups.items():
+        varied = [describe(n, v) for n, v in others if any((n, v) not in other for other in groups)]
+        numeric = all(isinstance(v, int | float) for v in values)
+        lines.append(PublishedLine(", ".join(varied), {v: values[v] for v in (sorted(values) if numeric else values)}))
+    return lines
 
 
 def describe(name: str, value: Any) -> str:

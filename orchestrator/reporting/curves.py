@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from orchestrator.reporting.plots import COLOURS
+from orchestrator.reporting.style import COLOURS, SMALL, WIDTH, make_figure, tidy
 from orchestrator.training.metrics import pr_auc, precision_recall_points
 
 MAX_POINTS = 400
@@ -58,3 +58,56 @@ def _points(
     precision, recall = precision_recall_points(labels, scores)
     kept = np.unique(np.linspace(0, len(recall) - 1, MAX_POINTS).astype(int))
     return recall[kept], precision[kept]
+
+
+def plot_mean_precision_recall(
+    runs: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]],
+    genres: Sequence[str],
+    *,
+    title: str,
+    notes: Sequence[str] = (),
+) -> Figure:
+    """Curves of one config over its splits: `runs` has labels (n, g) and probabilities (n, g) of each test part.
+
+    At each recall the precisions of the splits are averaged; the areas are the splits' own, averaged, and so those of
+    the tables. Pooling the parts would mix scores of different models. Thin black lines are the splits' pooled labels.
+    """
+    arrays = [(np.asarray(y), np.asarray(p)) for y, p in runs]
+    figure, place = make_figure(title, notes, 4.1, left=0.6, right=1.85, bottom=0.5)
+    ax = figure.add_axes(place)
+    drawable = [i for i in range(len(genres)) if all(y[:, i].any() for y, _ in arrays)]
+    for number, i in enumerate(drawable):
+        colour, dashes = COLOURS[number % len(COLOURS)], ("-", "--", ":")[number // len(COLOURS) % 3]
+        parts = [(y[:, i], p[:, i]) for y, p in arrays]
+        area = f"{genres[i]} {100 * float(np.mean([pr_auc(y, p) for y, p in parts])):.1f}"
+        ax.plot(*_mean_points(parts), color=colour, linestyle=dashes, linewidth=1.2, label=area)
+    pooled = [(y.ravel(), p.ravel()) for y, p in arrays]
+    if len(pooled) > 1:
+        for y, p in pooled:
+            ax.plot(*_mean_points([(y, p)]), color="black", linewidth=0.6, alpha=0.5)
+    area = f"all labels (uAP) {100 * float(np.mean([pr_auc(y, p) for y, p in pooled])):.1f}"
+    ax.plot(*_mean_points(pooled), color="black", linewidth=2.4, label=area)
+    prevalence = float(np.mean([y.mean() for y, _ in arrays]))
+    ax.axhline(prevalence, color="black", linestyle=(0, (1, 3)), linewidth=1, label=f"chance {100 * prevalence:.1f}")
+    ax.set_xlabel("Recall")
+    ax.set_ylabel("Precision")
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1.02)
+    tidy(ax, "both")
+    figure.legend(
+        loc="center left", bbox_to_anchor=(1 - 1.8 / WIDTH, 0.5), fontsize=SMALL, frameon=False, title="area, %",
+        title_fontsize=SMALL,
+    )  # fmt: skip
+    return figure
+
+
+def _mean_points(
+    parts: Sequence[tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Recall and the mean of the parts' precision there."""
+    grid = np.linspace(0, 1, MAX_POINTS // 2)
+    found = []
+    for labels, scores in parts:
+        precision, recall = precision_recall_points(labels, scores)
+        found.append(np.interp(grid, recall[::-1], precision[::-1]))
+    return grid, np.mean(found, axis=0)

@@ -2,61 +2,109 @@
 
 from __future__ import annotations
 
+import string
+import sys
+
 from rich.console import Console
 from rich.table import Table as Grid
 
-from orchestrator.backbones.registry import weights_status
+from orchestrator.backbones.registry import entry, weights_status
+from orchestrator.specs import FRAMES
 from orchestrator.sweep.cost import Estimate
 from orchestrator.sweep.plan import Plan
 
+PIPE_WIDTH = 120
+
 
 def show_plan(plan: Plan, cost: Estimate, console: Console | None = None) -> None:
-    """Prints the plan; wide tables wrap, nothing is cut."""
-    console = console or Console(highlight=False)
+    """Prints the plan; it fits into 80 columns."""
+    console = console or Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     facts = plan.to_json()
     done, trials = facts["cached"]["trials"], facts["trials"]
     console.print(
-        f"{plan.space.name}: {facts['configs']} configs × {len(plan.splits)} splits = {trials} trials, {done} done"
+        f"{plan.space.name}: {facts['configs']} configs × {len(plan.splits)} splits = {trials} trials, {done} done; "
+        f"{facts['trailers']} trailers" + (f", {facts['failed_trailers']} failed" if plan.failed else "")
     )
     if len(plan.space.tables) > 1:
-        for table in plan.space.tables:
-            console.print(f"  {table.name}: {len(table.configs)} configs over {', '.join(table.axes) or 'no axis'}")
-    console.print(f"trailers: {facts['trailers']}" + (f", {facts['failed_trailers']} failed" if plan.failed else ""))
-    sets = Grid("embedding set", "weights", "there", "missing", "configs", "for", title_justify="left", box=None)
-    for s in plan.sets:
-        sets.add_row(
-            s.spec.name,
-            s.spec.backbone.weights,
-            str(len(s.cached)),
-            str(len(s.missing)),
-            str(s.configs),
-            ", ".join(s.tables),
-        )
-    console.print(sets)
-    apart = facts["without_sharing"]
-    console.print(
-        f"decoding passes: {facts['decode_passes']} over {facts['trailers_to_decode']} trailers "
-        f"(one pipeline a config would need {apart['decode_passes']}); "
-        f"backbone passes: {len(plan.sets)} sets (one pipeline a config: {apart['backbone_passes']})"
-    )
-    for backbone in dict.fromkeys(s.spec.backbone for s in plan.sets if s.missing):
-        status = weights_status(backbone)
-        if status != "ready":
-            console.print(status)
+        console.print(_tables(plan))
+    console.print(_sets(plan))
+    _show_sharing(plan, console)
+    _show_weights(plan, console)
     if not cost.items:
         console.print("nothing is missing: `divita run` would only write the report")
         return
     console.print("to do:")
     for item in cost.items:
-        time = (
-            "not measured yet in this workspace"
-            if item.seconds is None
-            else f"about {_duration(item.seconds)} of one core"
-        )
+        time = "no rate measured here yet" if item.seconds is None else f"about {_duration(item.seconds)} of one core"
         console.print(f"  {item.kind}: {item.units:,.0f} {item.unit}, {time}")
     if cost.seconds:
         more = f", without {', '.join(cost.unknown)}" if cost.unknown else ""
         console.print(f"in all about {_duration(cost.seconds)} of one core{more}")
+
+
+def _letters(plan: Plan) -> dict[str, str]:
+    """Table -> the letter that stands for it in the columns of the sets."""
+    names = [table.name for table in plan.space.tables]
+    return {name: string.ascii_letters[i % 52] for i, name in enumerate(names)}
+
+
+def _tables(plan: Plan) -> Grid:
+    """A line a table, and what it comes to with the tables above it when each config and set counts once."""
+    grid = Grid("table", box=None, pad_edge=False)
+    for heading in ("configs", "trials", "sets", "so far:", "configs", "trials", "sets"):
+        grid.add_column(heading, justify="right")
+    letters = _letters(plan)
+    for table, counts in zip(plan.space.tables, plan.table_counts().values(), strict=True):
+        number = f" (Table {table.number})" if table.number else ""
+        kinds = ("configs", "trials", "embedding_sets")
+        own, so_far = ([str(c[k]) for k in kinds] for c in (counts, counts["with_earlier"]))
+        grid.add_row(f"{letters[table.name]}  {table.name}{number}", *own, "", *so_far)
+    return grid
+
+
+def _sets(plan: Plan) -> Grid:
+    """A line an embedding set: what is there of it, and how many configs of each table need it."""
+    letters = _letters(plan) if len(plan.space.tables) > 1 else {}
+    grid = Grid("embedding set", "weights", box=None, pad_edge=False)
+    for heading in ("there", "missing", "configs", *letters.values()):
+        grid.add_column(heading, justify="right")
+    for s in plan.sets:
+        weights = "-" if s.spec.backbone.name == FRAMES else s.spec.backbone.weights
+        needs = [str(s.tables.get(name) or "·") for name in letters]
+        grid.add_row(s.spec.name, weights, str(len(s.cached)), str(len(s.missing)), str(s.configs), *needs)
+    return grid
+
+
+def _show_sharing(plan: Plan, console: Console) -> None:
+    facts = plan.to_json()
+    apart, trailers = facts["without_sharing"], facts["trailers"]
+    shared = sum(s.configs > 1 for s in plan.sets)
+    passes = "no decoding pass" if not plan.to_decode else f"1 decoding pass over {len(plan.to_decode):,} trailers"
+    console.print(f"still to do: {passes}, {facts['missing']['embedding_sets']} of {len(plan.sets)} embedding sets")
+    decodes, backbones = apart["decode_passes"], apart["backbone_passes"]
+    saved = (decodes - 1) * trailers, (backbones - facts["backbone_passes"]) * trailers
+    console.print(
+        f"sharing ({shared} sets serve several configs): each trailer is decoded once, not {decodes} times, and goes "
+        f"through {facts['backbone_passes']} backbone passes, not {backbones}, as it would with one pipeline a config; "
+        f"saves {saved[0]:,} decodes and {saved[1]:,} backbone passes over a trailer"
+    )
+
+
+def _show_weights(plan: Plan, console: Console) -> None:
+    """Weights that the missing work needs and this machine lacks."""
+    starts = [c.config.start for c in plan.configs if c.config.start and not all(t.done for t in c.trials)]
+    needed = [s.spec.backbone for s in plan.sets if s.missing and s.spec.backbone.name != FRAMES]
+    lacking = {b: why for b in dict.fromkeys([*needed, *starts]) if (why := weights_status(b)) != "ready"}
+    published = [b for b in lacking if b.weights == "pretrained"]
+    for backbone, why in lacking.items():
+        if backbone not in published:
+            console.print(why, soft_wrap=True)
+    if published:
+        console.print("pretrained weights that are not on this machine; a run fetches what it can, or tells where to")
+        console.print("put them (`weights: /path` names another file, `weights: random` is untrained and labelled so):")
+        for backbone in published:
+            source = entry(backbone.name).weights
+            console.print(f"  {backbone.name}: {source.name} from {source.url}", soft_wrap=True)
 
 
 def _duration(seconds: float) -> str:

@@ -10,17 +10,26 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from orchestrator.reporting.aggregate import Row, Spread
-from orchestrator.reporting.axes import Axis, Line
+from orchestrator.reporting.axes import Axis, Line, PublishedLine
+from orchestrator.reporting.shrink import shrink_svg
+from orchestrator.reporting.style import (
+    COLOURS,
+    DASHES,
+    FAINT,
+    MARKERS,
+    PUBLISHED,
+    PUBLISHED_LABEL,
+    TITLE,
+    data_notes,
+    face,
+    hollow_handle,
+    published_handle,
+    tidy,
+)
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7")
-"""Okabe and Ito's palette, told apart by all common kinds of colour vision; yellow and black have other uses."""
-
-MARKERS = ("o", "s", "^", "D", "v", "P")
 MAX_COLOURED = len(COLOURS)
-FAINT = "#9A9A9A"
 LOG_RATIO = 20
 """Numeric values that span more than this factor get a logarithmic scale (learning rates)."""
 
@@ -39,21 +48,33 @@ AXIS_TITLES = {
 
 
 def plot_axis(
-    axis: Axis, rows: Sequence[Row], chance: Mapping[str, Spread] | None = None, *, sweep: str, metric: str = "uAP"
+    axis: Axis,
+    rows: Sequence[Row],
+    chance: Mapping[str, Spread] | None = None,
+    *,
+    sweep: str,
+    metric: str = "uAP",
+    published: Sequence[PublishedLine] = (),
 ) -> Figure:
-    """Draw one axis; `rows` are all rows of the sweep, for what the title must say about the data."""
+    """Draw one axis; `rows` are all rows of the sweep, for what the title must say about the data.
+
+    `published` stands beside ours, grey and hollow; along names only where the axis has the value.
+    """
     level = chance[metric].mean if chance else None
+    published = [p for p in published if axis.numeric or any(v in axis.values for v in p.values)]
     shown = [r.metrics[metric] for line in axis.lines for r in line.rows.values()]
+    shown += [s for line in published for v, s in line.values.items() if axis.numeric or v in axis.values]
     lowest = min((s.mean - (s.std or 0.0) for s in shown), default=0.0)
     highest = max((s.mean + (s.std or 0.0) for s in shown), default=100.0)
     apart = level is not None and lowest - level > max(1.5 * (highest - lowest), 4.0)
     coloured = len(axis.lines) <= MAX_COLOURED
     legend_rows = len(axis.lines) if coloured and len(axis.lines) > 1 else 2
-    figure = Figure(figsize=(7.2, 4.8 + 0.12 * legend_rows), layout="constrained")
+    figure = Figure(figsize=(7.2, 4.4 + 0.12 * (legend_rows + len(published))), layout="constrained")
     ax, strip = _make_axes(figure, apart)
-    places = _place_values(ax, strip, axis)
+    places = _place_values(ax, strip, axis, [v for line in published for v in line.values])
+    _draw_published(ax, published, places, axis.numeric)
     if coloured:
-        _draw_lines(ax, axis, places, metric)
+        _draw_lines(ax, axis, places, metric, "this sweep" if published else "each config")
     else:
         _draw_many(ax, axis, places, metric)
     if level is not None:
@@ -63,7 +84,7 @@ def plot_axis(
         if apart:
             strip.set_ylim(level - 1, level + 1)
             strip.set_yticks([level], [f"{level:.1f}"])
-    _finish(figure, ax, axis, rows, sweep, metric)
+    _finish(figure, ax, axis, rows, sweep, metric, published)
     return figure
 
 
@@ -87,11 +108,14 @@ def render(figure: Figure, kind: str, dpi: int = 150) -> bytes:
     out = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "divita"}):
         figure.savefig(out, format=kind, dpi=dpi, metadata={"Date": None} if kind == "svg" else None)
-    return out.getvalue()
+    return shrink_svg(out.getvalue().decode()).encode() if kind == "svg" else out.getvalue()
 
 
-def _place_values(ax: Axes, lowest: Axes, axis: Axis) -> dict[Any, float]:
-    """Axis value -> x; numbers to scale, names side by side. `lowest` are the axes that carry the labels."""
+def _place_values(ax: Axes, lowest: Axes, axis: Axis, more: Sequence[Any] = ()) -> dict[Any, float]:
+    """Axis value -> x; numbers to scale, names side by side. `lowest` are the axes that carry the labels.
+
+    `more` are values that only published numbers have: on a numeric axis they get a place, too.
+    """
     plain = axis.name.removeprefix("training.").replace(".", " ").replace("_", " ").capitalize()
     title = AXIS_TITLES.get(axis.name, plain)
     lowest.set_xlabel(title)
@@ -101,18 +125,39 @@ def _place_values(ax: Axes, lowest: Axes, axis: Axis) -> dict[Any, float]:
         lowest.set_xticks(range(len(names)), names, rotation=20 if crowded else 0, ha="right" if crowded else "center")
         ax.set_xlim(-0.6, len(names) - 0.4)
         return {v: float(i) for i, v in enumerate(axis.values)}
-    low, high = min(axis.values), max(axis.values)
+    values = sorted({*axis.values, *more})
+    low, high = values[0], values[-1]
     if low > 0 and high / low > LOG_RATIO:
         ax.set_xscale("log")
         lowest.set_xlabel(f"{title}, logarithmic")
         lowest.minorticks_off()
-    if len(axis.values) <= 12:
-        lowest.set_xticks(list(axis.values), [f"{v:g}" for v in axis.values])
-    return {v: float(v) for v in axis.values}
+    if len(values) <= 12:
+        lowest.set_xticks(values, [f"{v:g}" for v in values])
+    return {v: float(v) for v in values}
 
 
-def _draw_lines(ax: Axes, axis: Axis, places: Mapping[Any, float], metric: str) -> None:
-    """Each line in its colour and marker, with the deviation over splits; a little apart, so that bars show."""
+def _draw_published(ax: Axes, lines: Sequence[PublishedLine], places: Mapping[Any, float], numeric: bool) -> None:
+    """Hollow grey marks with a band of their deviation; a dotted line between their own where the axis is to scale."""
+    for line, marker in zip(lines, published_markers(lines), strict=True):
+        kept = {places[v]: s for v, s in line.values.items() if v in places}
+        means = [s.mean for s in kept.values()]
+        spread = [s.std or 0.0 for s in kept.values()]
+        shift = 0.0 if numeric else 0.34
+        xs = [x + shift for x in kept]
+        if numeric and len(xs) > 1:
+            low, high = ([m + sign * s for m, s in zip(means, spread, strict=True)] for sign in (-1, 1))
+            ax.fill_between(xs, low, high, color=PUBLISHED, alpha=0.13, linewidth=0, zorder=1)
+            ax.plot(xs, means, color=PUBLISHED, linewidth=1, linestyle=":", zorder=2)
+        else:
+            ax.errorbar(xs, means, spread, fmt="none", ecolor=PUBLISHED, elinewidth=1, capsize=2, zorder=2)
+        ax.scatter(xs, means, s=34, marker=marker, facecolor="white", edgecolor=PUBLISHED, linewidth=1.1, zorder=3)
+
+
+def _draw_lines(ax: Axes, axis: Axis, places: Mapping[Any, float], metric: str, unnamed: str) -> None:
+    """Each line in its colour and marker, with the deviation over splits; a little apart, so that bars show.
+
+    `unnamed` is what the legend calls a line that needs no name beside others.
+    """
     span = max(places.values()) - min(places.values())
     step = 0.006 * span if axis.numeric else 0.5 / len(axis.lines)
     if ax.get_xscale() == "log" or not axis.paired:
@@ -124,13 +169,14 @@ def _draw_lines(ax: Axes, axis: Axis, places: Mapping[Any, float], metric: str) 
         spreads = [r.metrics[metric] for r in line.rows.values()]
         if axis.paired:
             width, alpha = (1.8, 1.0) if axis.numeric else (0.9, 0.45)
-            ax.plot(xs, [s.mean for s in spreads], color=colour, linewidth=width, alpha=alpha)
+            dashes = DASHES[number] if axis.numeric else "-"
+            ax.plot(xs, [s.mean for s in spreads], color=colour, linewidth=width, alpha=alpha, linestyle=dashes)
         ax.errorbar(
             xs, [s.mean for s in spreads], [s.std or 0.0 for s in spreads],
             fmt="none", ecolor=colour, elinewidth=1.2, capsize=3, alpha=0.8,
         )  # fmt: skip
         _draw_points(ax, xs, line, metric, colour, marker, size=46)
-        ax.plot([], [], color=colour, marker=marker, label=line.label or axis.fixed or "each config")
+        ax.plot([], [], color=colour, marker=marker, label=line.label or axis.fixed or unnamed)
 
 
 def _draw_many(ax: Axes, axis: Axis, places: Mapping[Any, float], metric: str) -> None:
@@ -161,43 +207,48 @@ def _draw_many(ax: Axes, axis: Axis, places: Mapping[Any, float], metric: str) -
 def _draw_points(ax: Axes, xs: Sequence[float], line: Line, metric: str, colour: str, marker: str, size: float) -> None:
     """Random weights are hollow: such a number says nothing about the backbone."""
     for x, row in zip(xs, line.rows.values(), strict=True):
-        inside = "white" if "R" in row.marks else colour
         ax.scatter(
-            [x], [row.metrics[metric].mean], s=size, marker=marker, facecolor=inside, edgecolor=colour, zorder=4,
-            linewidth=1.3,
+            [x], [row.metrics[metric].mean], s=size, marker=marker, facecolor=face(row, colour), edgecolor=colour,
+            zorder=4, linewidth=1.3,
         )  # fmt: skip
 
 
-def _finish(figure: Figure, ax: Axes, axis: Axis, rows: Sequence[Row], sweep: str, metric: str) -> None:
+def _finish(
+    figure: Figure,
+    ax: Axes,
+    axis: Axis,
+    rows: Sequence[Row],
+    sweep: str,
+    metric: str,
+    published: Sequence[PublishedLine],
+) -> None:
     ax.set_ylabel(f"{metric} on the test part (%)")
-    ax.grid(axis="y", color="#DDDDDD", linewidth=0.7)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    tidy(ax)
     ax.margins(y=0.08)
-    title = f"{metric} by {_plain_name(axis.name)} · {sweep}"
-    figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")
-    ax.set_title("\n".join(_captions(axis, rows)), fontsize=8.5, color="#333333", loc="left")
+    title = "\n".join(textwrap.wrap(f"{metric} by {plain_name(axis.name)} · {sweep}", 78))
+    figure.suptitle(title, fontsize=TITLE, fontweight="bold", x=0.01, ha="left")
+    ax.set_title("\n".join(_captions(axis, rows, bool(published))), fontsize=8.5, color="#333333", loc="left")
     handles, labels = ax.get_legend_handles_labels()
     shown = [r for line in axis.lines for r in line.rows.values()]
+    signs = [published_handle(", ".join(filter(None, (PUBLISHED_LABEL, p.label)))) for p in published]
     if any("R" in r.marks for r in shown) and not all("R" in r.marks for r in rows):
-        hollow = Line2D([], [], color="#555555", marker="o", markerfacecolor="white", linestyle="none")
-        handles, labels = [*handles, hollow], [*labels, "hollow: random backbone weights"]
+        signs.append(hollow_handle())
+    for sign, marker in zip(signs, published_markers(published), strict=False):
+        sign.set_marker(marker)
+    handles, labels = [*handles, *signs], [*labels, *(str(sign.get_label()) for sign in signs)]
     columns = 2 if max(map(len, labels), default=0) < 46 else 1
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
 
 
-def _captions(axis: Axis, rows: Sequence[Row]) -> list[str]:
+def _captions(axis: Axis, rows: Sequence[Row], published: bool) -> list[str]:
     """What the numbers are made of, in short lines under the title."""
     shown = [r for line in axis.lines for r in line.rows.values()]
-    data = []
-    if any("S" in r.marks for r in rows):
-        data.append("SYNTHETIC TRAILERS, not films")
-    if all("R" in r.marks for r in shown):
-        data.append("RANDOM BACKBONE WEIGHTS throughout")
+    data = data_notes(shown, rows)
     splits = max((len(r.splits) for r in shown), default=0)
     facts = f"{len(shown)} configs, mean over {splits} splits" if splits > 1 else f"{len(shown)} configs, one split"
     if len(axis.lines) <= MAX_COLOURED and splits > 1:
         facts += ", bars: sample standard deviation"
+        facts += "; grey: published mean and deviation" if published else ""
     left = [f"{axis.unpaired} without a counterpart"] if axis.unpaired else []
     incomplete = sum(not r.complete for r in rows)
     left += [f"{incomplete} incomplete"] if incomplete else []
@@ -212,5 +263,11 @@ def _captions(axis: Axis, rows: Sequence[Row]) -> list[str]:
     return [part for line in lines for part in textwrap.wrap(line, 100)]
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
+    """`training.learning_rate` -> `learning rate`."""
     return name.rsplit(".", 1)[-1].replace("_", " ")
+
+
+def published_markers(lines: Sequence[PublishedLine]) -> str:
+    """A marker each."""
+    return ("Dshv^p" * len(lines))[: len(lines)]

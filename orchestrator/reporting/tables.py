@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.reporting.aggregate import (
-    MARKS,
     METRICS,
     Row,
     Spread,
@@ -26,6 +25,7 @@ from orchestrator.reporting.aggregate import (
     short_weights,
     varied_axes,
 )
+from orchestrator.reporting.notes import explain_rows
 
 CHANCE_LABEL = "chance"
 
@@ -69,7 +69,8 @@ def lay_out(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None) -> 
         lines.append((*cells, Cell("")) if marked else tuple(cells))
     constants = [(n, _shown(v, names)) for n, v in constant_settings(rows).items() if n not in axes]
     columns = (*axes, *METRICS, *(["marks"] if marked else []))
-    return ResultsTable(columns, tuple(lines), tuple(constants), tuple(_notes(rows, chance)))
+    notes = explain_rows(rows, distinct_labels(rows), chance)
+    return ResultsTable(columns, tuple(lines), tuple(constants), tuple(notes))
 
 
 def format_spread(spread: Spread) -> str:
@@ -80,13 +81,24 @@ def format_spread(spread: Spread) -> str:
 def to_markdown(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None) -> str:
     """Constant settings, the table with the best of each metric in bold, and its footnotes."""
     table = lay_out(rows, chance)
-    aligned = [":--" if i not in table.metric_columns else "--:" for i in range(len(table.columns))]
-    lines = ["| " + " | ".join(map(_escape, table.columns)) + " |", "|" + "|".join(aligned) + "|"]
-    for cells in table.lines:
-        texts = [f"**{_escape(c.text)}**" if c.best else _escape(c.text) for c in cells]
-        lines.append("| " + " | ".join(texts) + " |")
-    head = ["All rows: " + ", ".join(f"{n} `{v}`" for n, v in table.constants) + ".", ""] if table.constants else []
+    head = [say_constants(table.constants), ""] if table.constants else []
+    lines = draw_markdown(table.columns, table.lines, table.metric_columns)
     return "\n".join([*head, *lines, "", *(f"- {note}" for note in table.notes)]) + "\n"
+
+
+def draw_markdown(columns: Sequence[str], lines: Sequence[Sequence[Cell]], numeric: Sequence[int]) -> list[str]:
+    """The lines of a Markdown table, the columns of numbers aligned right."""
+    aligned = [":--" if i not in numeric else "--:" for i in range(len(columns))]
+    drawn = ["| " + " | ".join(map(_escape, columns)) + " |", "|" + "|".join(aligned) + "|"]
+    for cells in lines:
+        texts = [f"**{_escape(c.text)}**" if c.best else _escape(c.text) for c in cells]
+        drawn.append("| " + " | ".join(texts) + " |")
+    return drawn
+
+
+def say_constants(constants: Sequence[tuple[str, str]], whose: str = "All rows") -> str:
+    """The settings that all rows share, in one line of Markdown."""
+    return f"{whose}: " + ", ".join(f"{n} `{v}`" for n, v in constants) + "."
 
 
 def to_csv(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None) -> str:
@@ -100,7 +112,7 @@ def to_csv(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None) -> s
     genres = list(dict.fromkeys(g for r in rows for g in r.per_genre))
     columns = ["row", "config_key", "label", "tables", *settings]
     columns += [f"{m}.{part}" for m in METRICS for part in ("mean", "std")]
-    columns += ["splits_done", "splits_expected", "splits_lacking", *(name for _, name in _MARK_COLUMNS)]
+    columns += ["splits_done", "splits_expected", "splits_lacking", *(name for _, name in MARK_COLUMNS)]
     columns += [f"{m}.split{s}" for m in METRICS for s in splits]
     columns += [f"AP.{g}.{part}" for g in genres for part in ("mean", "std")]
     columns += ["trailers", "parameters", "seconds"]
@@ -110,7 +122,7 @@ def to_csv(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None) -> s
     for row in rows:
         writer.writerow(_csv_values(row))
     if chance:
-        writer.writerow({"row": "chance", "label": CHANCE_LABEL, **_spread_values("", chance)})
+        writer.writerow({"row": "chance", "label": CHANCE_LABEL, **spread_values("", chance)})
     return out.getvalue()
 
 
@@ -145,7 +157,13 @@ def to_console(
     return Group(shown, Text("\n".join([*said, *table.notes]), style="dim"))
 
 
-_MARK_COLUMNS = (("R", "random_weights"), ("S", "synthetic"), ("I", "incomplete"), ("F", "fewer_trailers"))
+MARK_COLUMNS = (
+    ("R", "random_weights"),
+    ("S", "synthetic"),
+    ("P", "published_representations"),
+    ("I", "incomplete"),
+    ("F", "fewer_trailers"),
+)
 
 
 def _metric_cell(row: Row, metric: str, best: Mapping[str, float]) -> Cell:
@@ -154,36 +172,18 @@ def _metric_cell(row: Row, metric: str, best: Mapping[str, float]) -> Cell:
     return Cell(format_spread(row.metrics[metric]), best=row.metrics[metric].mean == best[metric])
 
 
-def _notes(rows: Sequence[Row], chance: Mapping[str, Spread] | None) -> list[str]:
-    """What the numbers are, what each mark means, and why each incomplete row is."""
-    counts = sorted({len(r.splits) for r in rows})
-    notes = []
-    if rows:
-        several = f"Mean ± sample standard deviation over {' or '.join(map(str, counts))} test sets"
-        single = "One test set, so no deviation"
-        notes.append(f"{single if counts == [1] else several}, in percent; best of each metric in bold.")
-    if chance:
-        notes.append("chance: the label prevalence, about what a predictor that knows nothing reaches.")
-    for mark, meaning in MARKS.items():
-        count = sum(mark in r.marks for r in rows)
-        share = "every row" if count == len(rows) else f"{count} of {len(rows)} rows"
-        if count:
-            notes.append(f"{mark} ({share}): {meaning}.")
-    labels = zip(rows, distinct_labels(rows), strict=True)
-    return notes + [f"I, {label}: {row.progress}." for row, label in labels if not row.complete]
-
-
 def _csv_values(row: Row) -> dict[str, Any]:
     values: dict[str, Any] = {"row": "config", "config_key": row.key, "label": row.label, **row.settings}
     values |= {"tables": ";".join(row.tables), "splits_done": len(row.scores), "splits_expected": len(row.splits)}
     values["splits_lacking"] = "; ".join(f"{split}: {why}" for split, why in row.states.items())
-    values |= {name: int(mark in row.marks) for mark, name in _MARK_COLUMNS}
-    values |= _spread_values("", row.metrics) | _spread_values("AP.", row.per_genre)
+    values |= {name: int(mark in row.marks) for mark, name in MARK_COLUMNS}
+    values |= spread_values("", row.metrics) | spread_values("AP.", row.per_genre)
     values |= {f"{m}.split{s}": score[m] for s, score in row.scores.items() for m in METRICS}
     return values | {"trailers": row.trailers, "parameters": row.parameters, "seconds": row.seconds}
 
 
-def _spread_values(prefix: str, spreads: Mapping[str, Spread]) -> dict[str, Any]:
+def spread_values(prefix: str, spreads: Mapping[str, Spread]) -> dict[str, Any]:
+    """`<prefix>uAP.mean` and `<prefix>uAP.std` of each metric, for a CSV line."""
     pairs = {f"{prefix}{name}": s for name, s in spreads.items()}
     return {f"{n}.mean": s.mean for n, s in pairs.items()} | {f"{n}.std": s.std for n, s in pairs.items()}
 

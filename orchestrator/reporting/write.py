@@ -1,4 +1,4 @@
-"""Write a sweep's report: the table in two forms, the plots, and what they were made of."""
+"""Write a sweep's report: a table in three forms for each of its tables, the plots, one page that holds them all."""
 
 from __future__ import annotations
 
@@ -7,64 +7,85 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.errors import StoreError
-from orchestrator.reporting.aggregate import Row, Spread
-from orchestrator.reporting.axes import Axis, find_axes
-from orchestrator.reporting.plots import plot_axis, render
-from orchestrator.reporting.tables import to_csv, to_markdown
+from orchestrator.reporting.comparison import compare, is_published
+from orchestrator.reporting.inputs import ComparedTable, Plot, RenderedPlot, Report
+from orchestrator.reporting.latex import to_latex
+from orchestrator.reporting.provenance import describe_origin
+from orchestrator.reporting.side_by_side import to_csv, to_markdown
+from orchestrator.reporting.tables import to_csv as rows_to_csv
 
 LISTING = "report_files.json"
 """Names of the files that a report wrote, so that the next one removes those that it no longer makes."""
 
+NOT_DRAWN = "Plots that could not be drawn"
+
+Draw = Callable[[Report, Sequence[ComparedTable]], Iterable[Plot]]
+Compose = Callable[[Report, Sequence[ComparedTable], Sequence[RenderedPlot]], str]
+
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where a report lies; `plots` has a PNG and an SVG an axis."""
+    """Where a report lies. `csv` has every config, `tables` each table as Markdown, LaTeX and CSV, `plots` each figure
+    as PNG and SVG; `problems` says which plots could not be drawn and why."""
 
     directory: Path
     markdown: Path
+    html: Path
     csv: Path
+    tables: tuple[Path, ...]
     plots: tuple[Path, ...]
+    problems: tuple[str, ...] = ()
 
 
 def write_report(
-    sweep: str,
-    rows: Sequence[Row],
-    directory: str | Path,
-    *,
-    chance: Mapping[str, Spread] | None = None,
-    question: str | None = None,
+    report: Report, directory: str | Path, *, draw: Draw | None = None, compose: Compose | None = None
 ) -> ReportFiles:
-    """Write `report.md`, `table.csv` and a plot a varied axis into `directory`/<sweep>/.
+    """Write `report.md`, `report.html`, `table.csv`, `table_<number or name>.md/.tex/.csv` and the plots into
+    `directory`/<sweep>/.
 
-    Each file is replaced whole. Plots of an earlier report of this sweep whose axis is gone are removed; other
-    files in the folder stay. Raises StoreError when the folder can't be written.
+    Each file is replaced whole. Files of an earlier report of this sweep that this one no longer makes are removed;
+    other files in the folder stay. A plot that can't be drawn is named in the report instead. `draw` and `compose` are
+    by default `gallery.draw_all` and `page.compose_page`. Raises StoreError when the folder can't be written.
     """
-    folder = Path(directory) / folder_name(sweep)
-    axes = find_axes(rows)
-    files: dict[str, bytes] = {"table.csv": to_csv(rows, chance).encode()}
-    plots: dict[str, bytes] = {}
-    for axis in axes:
-        figure = plot_axis(axis, rows, chance, sweep=sweep)
-        plots |= {f"{_plot_name(axis)}.{kind}": render(figure, kind) for kind in ("png", "svg")}
-    files["report.md"] = _compose(sweep, rows, axes, chance, question).encode()
+    folder = Path(directory) / folder_name(report.sweep)
+    tables = compare(report)
+    plots, problems = _draw(report, tables, draw)
+    if problems:
+        report = replace(report, facts={**report.facts, NOT_DRAWN: "; ".join(problems)})
+    figures = {f"{p.name}.{kind}": content for p in plots for kind, content in (("png", p.png), ("svg", p.svg))}
+    forms = dict(_write_tables(report, tables))
+    texts = {
+        "table.csv": rows_to_csv(report.rows, report.chance),
+        "report.html": (compose or _page())(report, tables, plots),
+        "report.md": _compose_markdown(report, tables, plots),
+    }
+    files = figures | {name: text.encode() for name, text in (forms | texts).items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         earlier = _read_listing(folder)
         # The listing first names old and new files, so that a report cut short leaves nothing unaccounted for.
-        _replace(folder / LISTING, _listing([*earlier, *files, *plots]))
-        for name, content in (plots | files).items():
+        _replace(folder / LISTING, _listing([*earlier, *files]))
+        for name, content in files.items():
             _replace(folder / name, content)
-        for name in set(earlier) - set(files) - set(plots):
+        for name in set(earlier) - set(files):
             (folder / name).unlink(missing_ok=True)
-        _replace(folder / LISTING, _listing([*files, *plots]))
+        _replace(folder / LISTING, _listing(list(files)))
     except OSError as error:
         raise StoreError(f"{folder}: the report can't be written: {error.strerror or error}") from error
-    return ReportFiles(folder, folder / "report.md", folder / "table.csv", tuple(folder / name for name in plots))
+    return ReportFiles(
+        folder,
+        folder / "report.md",
+        folder / "report.html",
+        folder / "table.csv",
+        tuple(folder / name for name in forms),
+        tuple(folder / name for name in figures),
+        tuple(problems),
+    )
 
 
 def folder_name(sweep: str) -> str:
@@ -72,47 +93,117 @@ def folder_name(sweep: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", sweep).strip(".") or "sweep"
 
 
-def _compose(
-    sweep: str, rows: Sequence[Row], axes: Sequence[Axis], chance: Mapping[str, Spread] | None, question: str | None
-) -> str:
-    done = sum(len(r.scores) for r in rows)
-    parts = [f"# {sweep}", ""]
-    if question:
-        parts += [question.strip(), ""]
-    trials = sum(len(r.splits) for r in rows)
-    parts += [
-        f"{len(rows)} configs, {done} of {trials} trials done. Full-precision numbers: [table.csv](table.csv).",
+def table_stems(tables: Sequence[ComparedTable]) -> list[str]:
+    """File names of the tables without suffix: `table_6`, `table_demo`; two of one number have their names, too."""
+    plain = [folder_name(t.table.number or t.table.name) for t in tables]
+    full = [
+        p if plain.count(p) == 1 else f"{p}_{folder_name(t.table.name)}" for p, t in zip(plain, tables, strict=True)
+    ]
+    return [f"table_{name}" for name in _distinct(full)]
+
+
+def _draw(report: Report, tables: Sequence[ComparedTable], draw: Draw | None) -> tuple[list[RenderedPlot], list[str]]:
+    """The plots as bytes, and what could not be drawn: a figure's fault must not cost the tables."""
+    from orchestrator.reporting.plots import render
+
+    draw = draw or _gallery()
+    problems: list[str] = []
+    rendered: list[RenderedPlot] = []
+    for plot in _until_fault(lambda: draw(report, tables), problems):
+        try:
+            png, svg = render(plot.figure, "png"), render(plot.figure, "svg")
+        except Exception as error:
+            problems.append(f"{plot.name}: {_say(error)}")
+        else:
+            rendered.append(RenderedPlot(folder_name(plot.name), plot.title, plot.caption, plot.table, png, svg))
+    names = _distinct([p.name for p in rendered])
+    return [replace(p, name=name) for p, name in zip(rendered, names, strict=True)], problems
+
+
+def _gallery() -> Draw:
+    from orchestrator.reporting.gallery import draw_all
+
+    return draw_all
+
+
+def _page() -> Compose:
+    from orchestrator.reporting.page import compose_page
+
+    return compose_page
+
+
+def _until_fault(start: Callable[[], Iterable[Plot]], problems: list[str]) -> Iterator[Plot]:
+    """The plots up to the first that fails in the drawing; those after it are lost with it."""
+    last = None
+    try:
+        for plot in start():
+            last = plot
+            yield plot
+    except Exception as error:
+        problems.append(f"{f'what follows {last.name}' if last else 'all'}: {_say(error)}")
+
+
+def _say(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _write_tables(report: Report, tables: Sequence[ComparedTable]) -> Iterator[tuple[str, str]]:
+    """(file name, text) of every form of every table."""
+    sweep = re.sub(r"[^A-Za-z0-9-]+", "-", report.sweep)
+    for stem, table in zip(table_stems(tables), tables, strict=True):
+        label = f"tab:{sweep}-{re.sub('[^A-Za-z0-9-]+', '-', stem.removeprefix('table_'))}"
+        yield f"{stem}.md", f"# {_heading(table)}\n\n{_question(table)}{to_markdown(table, report.chance)}"
+        yield f"{stem}.tex", to_latex(table, label, report.chance)
+        yield f"{stem}.csv", to_csv(table, report.chance)
+
+
+def _heading(table: ComparedTable) -> str:
+    return f"Table {table.table.number}: {table.table.title}" if is_published(table) else table.table.title
+
+
+def _question(table: ComparedTable) -> str:
+    return f"{table.table.question.strip()}\n\n" if table.table.question.strip() else ""
+
+
+def _compose_markdown(report: Report, tables: Sequence[ComparedTable], plots: Sequence[RenderedPlot]) -> str:
+    done, trials = sum(len(r.scores) for r in report.rows), sum(len(r.splits) for r in report.rows)
+    parts = [
+        f"# {report.sweep}",
+        "",
+        f"{len(report.rows)} configs, {done} of {trials} trials done. All of it on one page: "
+        "[report.html](report.html); full-precision numbers of every config: [table.csv](table.csv).",
         "",
     ]
-    parts += [to_markdown(rows, chance)]
-    if axes:
-        parts += ["## Plots", ""]
-    for axis in axes:
-        name = _plot_name(axis)
-        parts += [f"![uAP by {axis.name}]({name}.png)", "", f"[{name}.svg]({name}.svg)", ""]
-    return "\n".join([*parts, *_provenance(rows)])
+    placed = []
+    for stem, table in zip(table_stems(tables), tables, strict=True):
+        mine = [p for p in plots if p.table == table.table.name and p not in placed]
+        placed += mine
+        parts += [f"## {_heading(table)}", "", _question(table) + to_markdown(table, report.chance)]
+        parts += [f"Files: [{stem}.md]({stem}.md), [{stem}.tex]({stem}.tex), [{stem}.csv]({stem}.csv).", ""]
+        parts += [line for plot in mine for line in _show_plot(plot, "###")]
+    rest = [p for p in plots if p not in placed]
+    if rest:
+        parts += ["## Plots over all tables", "", *(line for plot in rest for line in _show_plot(plot, "###"))]
+    origin = [f"- {name}: {value}" for name, value in describe_origin(report).items()]
+    return "\n".join([*parts, "## Made from", "", *origin, ""])
 
 
-def _provenance(rows: Sequence[Row]) -> list[str]:
-    """Trailers, weights, code and versions behind the numbers, as far as the records name them."""
-    weights = dict.fromkeys(str(r.settings.get("weights", "?")) for r in rows)
-    counts = sorted({r.trailers for r in rows if r.trailers is not None})
-    commits = dict.fromkeys(c for r in rows for c in r.commits)
-    names = dict.fromkeys(n for r in rows for n in r.versions)
-    versions = [f"{n} {' / '.join(dict.fromkeys(v for r in rows for v in r.versions.get(n, ())))}" for n in names]
-    seconds = sum(r.seconds for r in rows)
-    facts = {
-        "Trailers": ", ".join(map(str, counts)),
-        "Weights": ", ".join(f"`{w}`" for w in weights),
-        "Commit": ", ".join(f"`{c}`" for c in commits) or "not known",
-        "Versions": ", ".join(versions),
-        "Training": f"{seconds:.0f} s in all trials",
-    }
-    return ["## Made from", "", *(f"- {name}: {value}" for name, value in facts.items() if value), ""]
+def _show_plot(plot: RenderedPlot, level: str) -> list[str]:
+    described = re.sub(r"([\\\[\]])", r"\\\1", " ".join(plot.caption.split())) or plot.title
+    picture = f"![{described}]({plot.name}.png)"
+    return [f"{level} {plot.title}", "", picture, "", f"{plot.caption} [As SVG]({plot.name}.svg).".lstrip(), ""]
 
 
-def _plot_name(axis: Axis) -> str:
-    return f"uAP_by_{folder_name(axis.name)}"
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names, a later one of the same name with a number."""
+    taken: list[str] = []
+    for name in names:
+        number = 2
+        unique = name
+        while unique in taken:
+            unique, number = f"{name}_{number}", number + 1
+        taken.append(unique)
+    return taken
 
 
 def _listing(names: Sequence[str]) -> bytes:

@@ -2,7 +2,8 @@
 
 A row is a trailer: id, digest of its video's bytes, number of clips, and the vectors as little-endian float32
 bytes, clip after clip. As one binary value a row they are read at the speed of a copy; as a list of floats Parquet
-would store and decode a level for every number (measured: four times slower).
+would store and decode a level for every number (measured: four times slower). The frame cache of heads that train on
+pixels is a set like any other, of uint8.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from orchestrator.errors import StoreError, TrailerError
 from orchestrator.store.files import FileTree, map_files
 from orchestrator.store.parts import PartIndex, PartTable
 
-_FLOATS = np.dtype("<f4")
+_DTYPES = {"float32": np.dtype("<f4"), "uint8": np.dtype("u1")}
 
 
 @dataclass(frozen=True)
 class ClipVectors:
     """Vectors of many trailers in one array: clips of trailer i are `vectors[offsets[i]:offsets[i + 1]]`.
 
-    `vectors` is float32 (sum of clips, width), `offsets` int64 (trailers + 1,).
+    `vectors` is float32, or uint8 where they are pixels, (sum of clips, width), `offsets` int64 (trailers + 1,).
     """
 
     vectors: np.ndarray
@@ -36,7 +37,7 @@ class ClipVectors:
         return len(self.offsets) - 1
 
     def __getitem__(self, i: int) -> np.ndarray:
-        """The clips of trailer i, float32 (clips, width), a view."""
+        """The clips of trailer i, (clips, width), a view."""
         if not 0 <= i < len(self):
             raise IndexError(f"trailer {i} of {len(self)}")
         return self.vectors[self.offsets[i] : self.offsets[i + 1]]
@@ -48,7 +49,7 @@ class ClipVectors:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingRow:
-    """One trailer's vectors, float32 (clips, width), made from the video with that digest.
+    """One trailer's vectors, float32 or uint8 (clips, width), made from the video with that digest.
 
     Raises TrailerError when a value is not finite or there is no clip: such a trailer is a failure, not data.
     """
@@ -58,9 +59,10 @@ class EmbeddingRow:
     vectors: np.ndarray
 
     def __post_init__(self) -> None:
-        if self.vectors.dtype != np.float32 or self.vectors.ndim != 2 or not self.vectors.shape[1]:
+        if self.vectors.dtype.name not in _DTYPES or self.vectors.ndim != 2 or not self.vectors.shape[1]:
             raise ValueError(
-                f"{self.mid}: vectors must be float32 (clips, width), but got {self.vectors.dtype} {self.vectors.shape}"
+                f"{self.mid}: vectors must be {' or '.join(_DTYPES)} (clips, width), "
+                f"but got {self.vectors.dtype} {self.vectors.shape}"
             )
         if not len(self.vectors):
             raise TrailerError("clips", "the trailer has no clip")
@@ -83,7 +85,7 @@ class EmbeddingStore:
 
     def __init__(self, tree: FileTree) -> None:
         self._parts = PartTable(tree, "embeddings", "clips", {"vectors": pa.large_binary()})
-        self._widths: dict[str, int] = {}
+        self._forms: dict[str, tuple[int, str]] = {}
 
     def keys(self) -> list[str]:
         """Keys of all sets that are there."""
@@ -104,28 +106,28 @@ class EmbeddingStore:
     def write_part(self, key: str, rows: Sequence[EmbeddingRow]) -> str | None:
         """Adds rows as one part, whole or not at all, and returns its name; None when there are no rows.
 
-        Writing the same trailers again does no harm. Raises StoreError when the disk refuses or a width is not
-        that of the set.
+        Writing the same trailers again does no harm. Raises StoreError when the disk refuses or a width or number
+        type is not that of the set.
         """
         if not rows:
             return None
-        width = self._width(key) or rows[0].vectors.shape[1]
+        width, dtype = self._form(key) or (rows[0].vectors.shape[1], rows[0].vectors.dtype.name)
         for row in rows:
-            if row.vectors.shape[1] != width:
+            if row.vectors.shape[1] != width or row.vectors.dtype.name != dtype:
                 raise StoreError(
-                    f"{self.where(key)}: vectors of this set are {width} wide, "
-                    f"but those of trailer {row.mid} are {row.vectors.shape[1]}"
+                    f"{self.where(key)}: vectors of this set are {dtype} and {width} wide, "
+                    f"but those of trailer {row.mid} are {row.vectors.dtype.name} and {row.vectors.shape[1]}"
                 )
         table = pa.table(
             {
                 "mid": pa.array([row.mid for row in rows], pa.string()),
                 "digest": pa.array([row.digest for row in rows], pa.string()),
                 "clips": pa.array([len(row.vectors) for row in rows], pa.int32()),
-                "vectors": _binary([np.ascontiguousarray(row.vectors, _FLOATS) for row in rows]),
+                "vectors": _binary([np.ascontiguousarray(row.vectors, _DTYPES[dtype]) for row in rows]),
             }
         )
-        name = self._parts.write(key, table, {"width": str(width)})
-        self._widths[key] = width
+        name = self._parts.write(key, table, {"width": str(width), "dtype": dtype})
+        self._forms[key] = width, dtype
         return name
 
     def digests(self, key: str) -> dict[str, frozenset[str]]:
@@ -162,10 +164,10 @@ class EmbeddingStore:
         while True:
             parts = [part for part in self._parts.index(key) if part.name not in torn]
             places = self._choose(key, parts, mids, digests)
-            width = self._one_width(key, parts, places)
+            width, dtype = self._one_form(key, parts, places)
             counts = [parts[p].counts[r] for p, r in places]
             offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
-            vectors = np.empty((int(offsets[-1]), width), np.float32)
+            vectors = np.empty((int(offsets[-1]), width), dtype)
             targets: dict[int, dict[int, list[int]]] = {}
             for i, (p, r) in enumerate(places):
                 targets.setdefault(p, {}).setdefault(r, []).append(i)
@@ -196,21 +198,22 @@ class EmbeddingStore:
             )
         return [place for place in places if place is not None]
 
-    def _one_width(self, key: str, parts: Sequence[PartIndex], places: Iterable[tuple[int, int]]) -> int:
-        widths = {int(parts[p].metadata["width"]) for p in {p for p, _ in places}}
-        if len(widths) > 1:
-            raise StoreError(f"{self.where(key)}: vectors of one set must have one width, but got {sorted(widths)}")
-        return widths.pop() if widths else self._width(key) or 0
+    def _one_form(self, key: str, parts: Sequence[PartIndex], places: Iterable[tuple[int, int]]) -> tuple[int, str]:
+        used = [parts[p].metadata for p in {p for p, _ in places}]
+        forms = {(int(metadata["width"]), metadata["dtype"]) for metadata in used}
+        if len(forms) > 1:
+            raise StoreError(f"{self.where(key)}: vectors of one set must have one width, but got {sorted(forms)}")
+        return forms.pop() if forms else self._form(key) or (0, "float32")
 
-    def _width(self, key: str) -> int | None:
-        """The width of the set, from any part; None while it is empty."""
-        if key not in self._widths:
+    def _form(self, key: str) -> tuple[int, str] | None:
+        """Width and number type of the set, from any part; None while it is empty."""
+        if key not in self._forms:
             for name in self._parts.names(key):
-                width = self._parts.read(key, name, _read_width)
-                if width:
-                    self._widths[key] = width
+                form = self._parts.read(key, name, _read_form)
+                if form:
+                    self._forms[key] = form
                     break
-        return self._widths.get(key)
+        return self._forms.get(key)
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,12 +244,15 @@ class _Fill:
                     size = int(bounds[k + 1] - bounds[k])
                     if size != target.nbytes:
                         raise ValueError(f"row {row + k} has {size} bytes of vectors, not {target.nbytes}")
-                    target[:] = np.frombuffer(data, _FLOATS, size // 4, int(bounds[k])).reshape(-1, width)
+                    target[:] = np.frombuffer(
+                        data, self.vectors.dtype, size // self.vectors.itemsize, int(bounds[k])
+                    ).reshape(-1, width)
             row += len(chunk)
 
 
-def _read_width(part: pq.ParquetFile) -> int:
-    return int(part.schema_arrow.metadata[b"divita.width"])
+def _read_form(part: pq.ParquetFile) -> tuple[int, str]:
+    metadata = part.schema_arrow.metadata
+    return int(metadata[b"divita.width"]), metadata[b"divita.dtype"].decode()
 
 
 def _binary(arrays: Sequence[np.ndarray]) -> pa.LargeBinaryArray:

@@ -35,6 +35,8 @@ class TrialRecord:
 
     `config` is `specs.plain(config)`; `history` has one mapping of plain values an epoch; `test` and `per_genre`
     are in percent; `weights` says for each stream what its backbone started from; `created` is in ISO 8601.
+    `parameters` counts backbones and head, `head_parameters` the head alone, `multiply_adds` those of one snippet;
+    `published` is true where some vectors were imported from the published representations.
     """
 
     key: str
@@ -51,11 +53,14 @@ class TrialRecord:
     per_genre: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     parameters: int | None = None
+    head_parameters: int | None = None
+    multiply_adds: int | None = None
     n_train: int = 0
     n_val: int = 0
     n_test: int = 0
     weights: tuple[str, ...] = ()
     synthetic: bool = False
+    published: bool = False
     versions: dict[str, str] = field(default_factory=dict)
     commit: str | None = None
     created: str = ""

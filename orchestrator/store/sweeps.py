@@ -53,7 +53,7 @@ class SweepRecord:
     """A named search space as it was run last: all that status and report need beside the ledger.
 
     `space` holds the text of the YAML and of every file it includes, by file name; `overrides` the fields that the
-    command replaced; `chance` the label prevalence on each split's test part by metric; `failures` the trailers that no
+    command replaced; `labels` the digest of ids, labels and parts; `chance` the label prevalence on each split's test part by metric; `failures` the trailers that no
     trial uses; `updated` is a time in ISO 8601.
     """
 
@@ -66,6 +66,8 @@ class SweepRecord:
     trailers: int
     failures: tuple[Failure, ...]
     synthetic: bool
+    genres: tuple[str, ...]
+    labels: str
     chance: dict[str, dict[str, float]]
     tables: tuple[SweepTable, ...]
     entries: tuple[SweepEntry, ...]
@@ -73,7 +75,7 @@ class SweepRecord:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        for name in ("failures", "tables", "entries"):
+        for name in ("failures", "genres", "tables", "entries"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def to_json(self) -> dict[str, Any]:

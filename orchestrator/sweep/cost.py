@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from orchestrator.backbones.registry import entry
 from orchestrator.specs import GRID_FPS
 from orchestrator.sweep.plan import Plan
 
@@ -74,7 +75,13 @@ def estimate(plan: Plan, rates: Mapping[str, float], frames: Mapping[str, int], 
     by_shot = {mid for s in plan.sets if s.spec.clip.strategy == "shot" for mid in s.missing}
     add("shots", "frames", sum(frames.get(mid, usual) for mid in by_shot - detected))
     for s in plan.sets:
-        add(f"embed {s.spec.backbone.name}", "clips", sum(frames.get(m, usual) for m in s.missing) / s.spec.clip.frames)
+        clip, backbone = s.spec.clip, s.spec.backbone.name
+        length = sum(frames.get(m, usual) for m in s.missing)
+        clips = len(s.missing) * clip.frames if clip.strategy == "even" else length / clip.frames
+        if entry(backbone).kind == "video":
+            add(f"embed {backbone}", "frames", clips * clip.kept)
+        elif entry(backbone).kind == "image":
+            add(f"embed {backbone}", "clips", clips)
     epochs = sum(c.config.training.epochs for c in plan.configs for t in c.trials if not t.done)
     add("train", "epochs at most", epochs)
     items = []

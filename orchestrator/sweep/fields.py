@@ -46,13 +46,19 @@ def build_config(cell: Mapping[str, Any], place: Place) -> Config:
     rate = values["frame_rate"]
     clip = _located("clip_strategy", place, lambda: ClipSpec.parse(values["clip_strategy"], rate))
     streams = tuple(EmbeddingSpec(clip, BackboneSpec(n, _weights(n, values["weights"], names, place))) for n in names)
+    if still := [n for n in names if clip.strategy == "even" and entry(n).kind == "video"]:
+        raise InputError(
+            f"{place('backbone')}: backbone: {still[0]} sees moving clips, but those of clip_strategy {clip.name} "
+            "are single frames"
+        )
     if len(set(streams)) < len(streams):
         raise InputError(f"{place('backbone')}: backbone: {values['backbone']!r} fuses a backbone with itself")
     settings: dict[str, Any] = {
         f.name: _number(f"training.{f.name}", values[f"training.{f.name}"], f.default, place) for f in fields(TrainSpec)
     }
     snippet = _number("clips_per_snippet", values["clips_per_snippet"], DEFAULTS["clips_per_snippet"], place)
-    config = Config(streams, _aggregator(values["aggregator"], place), int(snippet), TrainSpec(**settings))
+    aggregator = _aggregator(_tuned(values), place)
+    config = Config(streams, aggregator, int(snippet), TrainSpec(**settings))
     if problems := config_problems(config):
         fields_at_fault = [p.split(":")[0] for p in problems]
         places = [place("aggregator" if f.startswith("aggregator.") else f) for f in fields_at_fault]
@@ -92,10 +98,27 @@ def _weights(backbone: str, weights: Any, names: list[str], place: Place) -> str
     return weights if weights in ("pretrained", "random") else os.path.abspath(weights)
 
 
-def _aggregator(value: Any, place: Place) -> AggregatorSpec:
-    """`gru`, or `{name: gru, units: 64}`."""
-    where = place("aggregator")
+def tuning_problem(key: str) -> str | None:
+    """What is wrong with a key `aggregator.<name>.<setting>`, which replaces a setting of that aggregator; or None."""
+    _, name, setting = key.split(".", 2)
+    if name not in AGGREGATORS:
+        return f"{name!r} is not one of {', '.join(AGGREGATORS)}"
+    known = [f.name for f in fields(AGGREGATORS[name])]
+    return None if setting in known else f"unknown setting{suggest(setting, known)}"
+
+
+def _tuned(values: Mapping[str, Any]) -> Any:
+    """The aggregator with the settings that fields `aggregator.<name>.<setting>` replace."""
+    value = values["aggregator"]
     options = dict(value) if isinstance(value, Mapping) else {"name": value}
+    prefix = f"aggregator.{options.get('name')}."
+    return options | {key.removeprefix(prefix): v for key, v in values.items() if key.startswith(prefix)}
+
+
+def _aggregator(value: Mapping[str, Any], place: Place) -> AggregatorSpec:
+    """From `{name: gru, units: 64}`."""
+    where = place("aggregator")
+    options = dict(value)
     name = options.pop("name", None)
     if not isinstance(name, str) or name not in AGGREGATORS:
         raise InputError(f"{where}: aggregator: {name!r} is not one of {', '.join(AGGREGATORS)}")
@@ -111,7 +134,11 @@ def _aggregator(value: Any, place: Place) -> AggregatorSpec:
 
 
 def _number(field: str, value: Any, default: Any, place: Place) -> int | float:
-    """Whole where the default is whole, else real; PyYAML reads `1e-4` as text, so number-like text is a real."""
+    """As the default: true or false, whole, else real; PyYAML reads `1e-4` as text, so number-like text is a real."""
+    if isinstance(default, bool):
+        if type(value) is not bool:
+            raise InputError(f"{place(field)}: {field}: {value!r} is not true or false")
+        return value
     if isinstance(default, int):
         if type(value) is not int:
             raise InputError(f"{place(field)}: {field}: {value!r} is not a whole number")

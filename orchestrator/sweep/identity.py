@@ -27,9 +27,13 @@ def embedding_identity(spec: EmbeddingSpec) -> dict[str, Any]:
         "geometry": GEOMETRY,
         "clip": plain(spec.clip),
         "shots": detector_identity() if spec.clip.strategy == "shot" else None,
-        "representative": REPRESENTATIVE if entry(spec.backbone.name).kind == "image" else None,
+        "representative": REPRESENTATIVE if _chooses_frame(spec) else None,
         "backbone": identity(spec.backbone),
     }
+
+
+def _chooses_frame(spec: EmbeddingSpec) -> bool:
+    return entry(spec.backbone.name).kind == "image" and spec.clip.kept > 1
 
 
 def embedding_key(spec: EmbeddingSpec) -> str:

@@ -6,13 +6,15 @@ which covers the rows it reads, is known exactly when its sets are complete; unt
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.backbones.registry import initial_weights
 from orchestrator.data.manifest import Manifest
 from orchestrator.errors import InputError
-from orchestrator.specs import Config, EmbeddingSpec, config_key, trial_key
+from orchestrator.specs import FRAMES, Config, EmbeddingSpec, config_key, trial_key
 from orchestrator.store.failures import Failure
 from orchestrator.sweep.identity import embedding_key
 from orchestrator.sweep.space import Space
@@ -34,7 +36,10 @@ class Inventory:
 
 @dataclass(frozen=True)
 class SetPlan:
-    """One embedding set: which trailers it has, which it lacks, and which configs share it."""
+    """One embedding set: which trailers it has, which it lacks, and which configs share it.
+
+    `tables` maps each table that needs the set to how many of its configs do.
+    """
 
     key: str
     spec: EmbeddingSpec
@@ -42,7 +47,7 @@ class SetPlan:
     """Trailer id -> digest of the row that is there."""
     missing: tuple[str, ...]
     configs: int
-    tables: tuple[str, ...]
+    tables: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,25 @@ class Plan:
     def trials(self) -> tuple[TrialPlan, ...]:
         return tuple(t for c in self.configs for t in c.trials)
 
+    def table_counts(self) -> dict[str, dict[str, Any]]:
+        """What each table asks for by itself, and with those before it, in the order of the tables.
+
+        By table: `configs`, `trials`, `embedding_sets`, and under `with_earlier` the same of all tables so far, each
+        config and set counted once.
+        """
+        counts, configs, sets = {}, set(), set()
+        splits = len(self.splits)
+        for table in self.space.tables:
+            own = [c for c in self.configs if table.name in c.tables]
+            own_sets = {key for c in own for key in c.embedding_keys}
+            configs |= {c.key for c in own}
+            sets |= own_sets
+            counts[table.name] = {
+                **_counts(len(own), splits, len(own_sets)),
+                "with_earlier": _counts(len(configs), splits, len(sets)),
+            }
+        return counts
+
     def to_json(self) -> dict[str, Any]:
         """The plan as plain values, for `divita plan --json`."""
         done = sum(t.done for t in self.trials)
@@ -96,13 +120,14 @@ class Plan:
         missing = sum(len(s.missing) for s in self.sets)
         return {
             "sweep": self.space.name,
-            "tables": {t.name: len(t.configs) for t in self.space.tables},
+            "tables": self.table_counts(),
             "configs": len(self.configs),
             "splits": list(self.splits),
             "trials": len(self.trials),
             "trailers": len(self.trailers),
             "failed_trailers": len(self.failed),
             "embedding_sets": len(self.sets),
+            "backbone_passes": sum(s.spec.backbone.name != FRAMES for s in self.sets),
             "decode_passes": int(bool(self.to_decode)),
             "trailers_to_decode": len(self.to_decode),
             "cached": {"rows": rows, "embedding_sets": sum(not s.missing for s in self.sets), "trials": done},
@@ -113,7 +138,7 @@ class Plan:
             },
             "without_sharing": {
                 "decode_passes": len(self.configs),
-                "backbone_passes": sum(len(c.embedding_keys) for c in self.configs),
+                "backbone_passes": sum(s.backbone.name != FRAMES for c in self.configs for s in c.config.streams),
             },
             "sets": [
                 {
@@ -123,27 +148,34 @@ class Plan:
                     "cached": len(s.cached),
                     "missing": len(s.missing),
                     "configs": s.configs,
-                    "tables": list(s.tables),
+                    "tables": dict(s.tables),
                 }
                 for s in self.sets
             ],
         }
 
 
+def _counts(configs: int, splits: int, sets: int) -> dict[str, int]:
+    return {"configs": configs, "trials": configs * splits, "embedding_sets": sets}
+
+
 def make_plan(space: Space, manifest: Manifest, inventory: Inventory) -> Plan:
     """Subtracts what is there from what `space` asks for on the trailers of `manifest`."""
     splits = _splits(space, manifest)
     configs, tables = space.configs, space.tables_of()
-    users: dict[EmbeddingSpec, dict[Config, None]] = {}
+    keys = {spec: embedding_key(spec) for spec in dict.fromkeys(s for config in configs for s in config.streams)}
+    # Two specs may be one set: the frame cache is the same whatever a head on it starts from.
+    specs: dict[str, EmbeddingSpec] = {}
+    users: dict[str, dict[Config, None]] = {}
     for config in configs:
         for stream in config.streams:
-            users.setdefault(stream, {})[config] = None
-    keys = {spec: embedding_key(spec) for spec in users}
+            specs.setdefault(keys[stream], stream)
+            users.setdefault(keys[stream], {})[config] = None
     failed = _failed(manifest, inventory, frozenset(keys.values()))
     trailers = tuple(mid for mid in manifest.mids if mid not in failed)
     paths = dict(zip(manifest.mids, manifest.paths, strict=True))
     sets = []
-    for spec, key in keys.items():
+    for key, spec in specs.items():
         cached = _cached(trailers, paths, inventory.rows.get(key, {}), inventory.current)
         sets.append(
             SetPlan(
@@ -151,20 +183,21 @@ def make_plan(space: Space, manifest: Manifest, inventory: Inventory) -> Plan:
                 spec,
                 cached,
                 tuple(mid for mid in trailers if mid not in cached),
-                len(users[spec]),
-                tuple(dict.fromkeys(t for config in users[spec] for t in tables[config])),
+                len(users[key]),
+                Counter(t for config in users[key] for t in tables[config]),
             )
         )
     data = _DataDigests(manifest.subset(trailers), {s.key: s for s in sets})
     planned = []
     for config in configs:
         embedding_keys = tuple(keys[s] for s in config.streams)
+        start = initial_weights(config.start) if config.start else None
         trials = []
         for split in splits:
             digest = data.of(embedding_keys, split)
-            trial = None if digest is None else trial_key(config, embedding_keys, split, digest)
+            trial = None if digest is None else trial_key(config, embedding_keys, split, digest, start)
             trials.append(TrialPlan(split, digest, trial, trial in inventory.trials))
-        key = config_key(config, embedding_keys)
+        key = config_key(config, embedding_keys, start)
         planned.append(ConfigPlan(config, key, tables[config], embedding_keys, tuple(trials)))
     return Plan(space, trailers, paths, tuple(failed.values()), tuple(sets), tuple(planned), splits)
 

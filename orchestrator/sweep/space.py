@@ -31,7 +31,7 @@ import yaml
 
 from orchestrator.errors import InputError
 from orchestrator.specs import Config
-from orchestrator.sweep.fields import DEFAULTS, build_config, check_name, suggest
+from orchestrator.sweep.fields import DEFAULTS, build_config, check_name, suggest, tuning_problem
 from orchestrator.sweep.yaml_file import YamlFile, read_yaml
 
 TOP_KEYS = ("name", "table", "title", "question", "include", "fixed", "grid", "splits")
@@ -77,12 +77,16 @@ class Space:
 def load_space(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Space:
     """Reads a search space by path, or by bare name from those that ship with the package.
 
-    `overrides` are fields (`training.epochs`, `weights`, …) that replace the YAML's in every config of every table.
+    `overrides` are fields (`training.epochs`, `weights`, …) that replace the YAML's in every config of every table;
+    `aggregator.gru.units` replaces a setting of that aggregator wherever it stands.
     """
     path = locate_space(name_or_path)
     overrides = dict(overrides or {})
     for key in overrides:
-        if key not in DEFAULTS:
+        if key.startswith("aggregator.") and key.count(".") == 2:
+            if problem := tuning_problem(key):
+                raise InputError(f"--set: {key}: {problem}")
+        elif key not in DEFAULTS:
             raise InputError(f"--set: {key}: not a field of a config{suggest(key, DEFAULTS)}")
     files: list[Path] = []
     tables, splits, name = _read(path, overrides, (), files)

@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.reporting.aggregate import MARKS, Row
 from orchestrator.store.ledger import TrialRecord
 
-VIEW_VERSION = 1
+VIEW_VERSION = 2
 """Raised by hand when runs are to be written anew because what they hold has changed."""
 
 TRIAL_KEY, CONFIG_KEY, TRIAL_KEYS, WRITTEN = (
@@ -30,6 +30,9 @@ STATUS = {"done": "FINISHED", "failed": "FAILED", "pruned": "KILLED"}
 """A trial's state in the ledger -> its run's status."""
 
 PROVENANCE = ("divita.commit", "divita.versions", "mlflow.source.git.commit")
+
+COSTS = ("parameters", "head_parameters", "multiply_adds")
+"""Of backbones and head, of the head alone, and multiply-adds of one snippet."""
 
 LONGEST = 4000
 """Characters of a tag or param; MLflow's stores refuse some 5,000."""
@@ -77,7 +80,7 @@ def describe_trial(record: TrialRecord, row: Row) -> RunContent:
     genres = clean_names(record.per_genre)
     last |= {f"test.AP.{genres[genre]}": value for genre, value in record.per_genre.items()}
     last |= {"seconds": record.seconds}
-    last |= {n: v for n, v in (("best_epoch", record.best_epoch), ("parameters", record.parameters)) if v is not None}
+    last |= _present(record, "best_epoch", *COSTS)
     tags = _tags([record], row.key) | {
         TRIAL_KEY: record.key,
         "divita.split": str(record.split),
@@ -109,8 +112,7 @@ def describe_config(row: Row, records: Sequence[TrialRecord], name: str, trials:
         values[f"test.{label}.mean"] = spread.mean
         if spread.std is not None:
             values[f"test.{label}.std"] = spread.std
-    if row.parameters is not None:
-        values["parameters"] = row.parameters
+    values |= _present(row, *COSTS)
     failed = any(r.status == "failed" for r in records)
     tags = _tags(records, row.key) | {
         TRIAL_KEYS: ",".join(sorted(filter(None, trials))),
@@ -127,6 +129,10 @@ def describe_config(row: Row, records: Sequence[TrialRecord], name: str, trials:
         params=_params(row.settings),
         metrics=tuple(_points(values, end)),
     )
+
+
+def _present(source: TrialRecord | Row, *names: str) -> dict[str, float]:
+    return {name: value for name in names if (value := getattr(source, name)) is not None}
 
 
 def clean_names(names: Iterable[str]) -> dict[str, str]:
@@ -154,6 +160,7 @@ def _tags(records: Sequence[TrialRecord], config_key: str) -> dict[str, str]:
         "divita.weights": ",".join(weights),
         "divita.random_weights": "yes" if "random" in weights else "no",
         "divita.synthetic": "yes" if any(r.synthetic for r in records) else "no",
+        "divita.published_representations": "yes" if any(r.published for r in records) else "no",
         "divita.commit": ",".join(commits),
         "divita.versions": ", ".join(f"{n} {v}" for n, v in versions.items()),
         "mlflow.source.name": "divita",

@@ -36,8 +36,8 @@ class SnippetSource:
     """Hands out snippets of the clip vectors of one or more streams that share their clips, on a device.
 
     The vectors are only ever read (they may be read-only views of a shared object store). On a GPU they are copied
-    there once when they fill at most half of its free memory, else each batch is gathered here and copied. One source
-    serves any number of trainers.
+    there once when they fill at most half of its free memory, else each batch is gathered here and copied. Pixels stay
+    uint8 until they are a batch on the device. One source serves any number of trainers.
     """
 
     def __init__(
@@ -61,7 +61,11 @@ class SnippetSource:
         self._arrays = [stream.vectors for stream in streams]
         if resident is None:
             resident = self.device.type == "cuda" and _fits(self._arrays, self.device)
-        self._resident = [torch.tensor(a, dtype=torch.float32, device=self.device) for a in self._arrays if resident]
+        self._resident = [
+            torch.tensor(a, dtype=torch.uint8 if a.dtype == np.uint8 else torch.float32, device=self.device)
+            for a in self._arrays
+            if resident
+        ]
 
     def gather(self, trailers: np.ndarray, starts: np.ndarray, clips: int) -> list[Tensor]:
         """The snippets that begin at clip starts[i] of trailers[i]: float32 (B, c, D) for every stream."""
@@ -77,10 +81,12 @@ class SnippetSource:
         else:
             batch = [self._take(vectors, rows.ravel(), padding.ravel()) for vectors in self._arrays]
         # (B, c, D) <- (B × c, D)
-        return [x.view(*rows.shape, -1) for x in batch]
+        return [x.float().view(*rows.shape, -1) for x in batch]
 
     def _take(self, vectors: np.ndarray, rows: np.ndarray, padding: np.ndarray) -> Tensor:
-        x = vectors.take(rows, axis=0).astype(np.float32, copy=False)
+        x = vectors.take(rows, axis=0)
+        if x.dtype != np.uint8:
+            x = x.astype(np.float32, copy=False)
         if padding.any():
             x[padding] = 0
         return torch.from_numpy(x).to(self.device)
@@ -88,4 +94,4 @@ class SnippetSource:
 
 def _fits(arrays: Sequence[np.ndarray], device: torch.device) -> bool:
     free, _ = torch.cuda.mem_get_info(device)
-    return 4 * sum(a.size for a in arrays) <= free // 2
+    return sum(a.size * (1 if a.dtype == np.uint8 else 4) for a in arrays) <= free // 2

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from orchestrator.errors import InputError
+from orchestrator.heads.check import batchnorm_rows
 from orchestrator.heads.registry import build_head, count_parameters
 from orchestrator.specs import Config, key_of
 from orchestrator.training.check import config_problems
@@ -64,15 +65,15 @@ class SplitTrainer:
             raise InputError(problems)
         if len(config.streams) != len(data.streams):
             raise ValueError(f"the config has {len(config.streams)} streams, the data {len(data.streams)}")
-        if len(data.train) == config.clips_per_snippet == 1:
-            raise ValueError("one trailer with snippets of one clip is too little for BatchNorm")
+        if len(data.train) == batchnorm_rows(config) == 1:
+            raise ValueError(f"one trailer with a snippet of {config.clips_per_snippet} is too little for BatchNorm")
         self.config, self.data, self.split = config, data, split
         self.source = source or SnippetSource(data.streams, device)
         self.device = self.source.device
         self.history: list[EpochRecord] = []
         self.labels = torch.tensor(data.labels, dtype=torch.float32, device=self.device)
         with seeded(torch.device("cpu"), config.training.seed, split, 0):
-            head = build_head(config.aggregator, self.source.widths, len(data.genres))
+            head = build_head(config, self.source.widths, len(data.genres))
         self.head = head.to(self.device)
         training = config.training
         self._optimizer = torch.optim.AdamW(
@@ -192,7 +193,7 @@ class SplitTrainer:
         starts = draw_starts(self.source.counts[order], self._clips, rng)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         self.head.train()
-        for begin, end in batch_bounds(len(order), self.config.training.batch_size, self._clips):
+        for begin, end in batch_bounds(len(order), self.config.training.batch_size, batchnorm_rows(self.config)):
             trailers = order[begin:end]
             x = self.source.gather(trailers, starts[begin:end], self._clips)
             # () <- (B, g) <- streams × (B, c, D)
@@ -204,13 +205,14 @@ class SplitTrainer:
         return total.item() / len(order)
 
 
-def batch_bounds(n: int, size: int, clips: int) -> list[tuple[int, int]]:
+def batch_bounds(n: int, size: int, rows: int | None) -> list[tuple[int, int]]:
     """[begin, end) of batches of `size` over n trailers; the last is what remains, however small.
 
-    Only where that would be one snippet of one clip, of which BatchNorm can't take a variance, it joins the one before.
+    Only where that would be one snippet that is one row to BatchNorm, which can't take its variance, it joins the one
+    before (`rows` as from `batchnorm_rows`).
     """
     begins = list(range(0, n, size))
-    if clips == 1 and len(begins) > 1 and n - begins[-1] == 1:
+    if rows == 1 and len(begins) > 1 and n - begins[-1] == 1:
         begins.pop()
     return list(zip(begins, [*begins[1:], n], strict=True))
 

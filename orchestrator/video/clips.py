@@ -27,8 +27,13 @@ def cut_clips(n_frames: int, shots: npt.ArrayLike | None, clip: ClipSpec) -> npt
 
     A span of n frames gives ceil(n / clip.frames) clips, the last right-padded with black (FIDELITY, From trailer to
     clips, 2). The spans are the (S, 2) half-open `shots` for strategy `shot`, the whole trailer for `seq`, which
-    ignores `shots`. A frame rate below 24 keeps every clip.step-th frame of a clip, from its first.
+    ignores `shots`. A frame rate below 24 keeps every clip.step-th frame of a clip, from its first. Strategy `even`
+    gives clip.frames clips of one frame, the middles of as many equal stretches of the trailer; a trailer with fewer
+    frames shows some twice.
     """
+    if clip.strategy == "even":
+        middles = (2 * np.arange(clip.frames, dtype=np.int64) + 1) * n_frames // (2 * clip.frames)
+        return middles[: clip.frames if n_frames else 0, None].astype(np.int32)
     if clip.strategy == "seq":
         spans = np.array([[0, n_frames]])
     elif shots is None:

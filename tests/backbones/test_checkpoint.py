@@ -58,7 +58,10 @@ def test_many_misfits_are_counted_not_listed():
 
 
 def test_counters_that_old_files_lack_are_no_misfit():
-    fit(network(), OrderedDict((k, v) for k, v in filled().items() if "num_batches" not in k), "fc", "file.pth")
+    state, net = filled(), network()
+    fit(net, OrderedDict((k, v) for k, v in state.items() if "num_batches" not in k), "fc", "file.pth")
+    assert torch.equal(net.norm.weight, state["norm.weight"])
+    assert net.norm.num_batches_tracked == 0
 
 
 class Evil:

@@ -94,6 +94,11 @@ def test_a_checkpoint_of_another_network_is_refused(shufflenet, tmp_path):
         load_backbone(BackboneSpec("resnet_2d", str(tmp_path / "other.pth")))
 
 
+def test_frames_are_not_loaded_because_they_have_no_network():
+    with pytest.raises(ValueError, match="backbone frames has no network to load"):
+        load_backbone(BackboneSpec("frames"))
+
+
 # Bits
 
 
@@ -238,7 +243,7 @@ def test_a_batch_that_overflows_half_precision_is_done_again_in_float32(frames):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", [name for name, row in BACKBONES.items() if row.kind != "frames"])
 def test_on_a_gpu_vectors_point_the_same_way_as_on_the_cpu(name, frames):
     weights = "pretrained" if name == LITE0.name else "random"
     cpu, gpu = (load_backbone(BackboneSpec(name, weights), device) for device in ("cpu", "cuda"))

@@ -2,45 +2,82 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 
-from orchestrator.backbones.load import Backbone
-from orchestrator.backbones.registry import BACKBONES
+from orchestrator.backbones.load import Backbone, load_backbone
+from orchestrator.backbones.networks import BUILDERS
+from orchestrator.backbones.registry import BACKBONES, entry
+from orchestrator.specs import FRAME_RATES, BackboneSpec, ClipSpec
 
+ROWS = [name for name, row in BACKBONES.items() if row.kind != "frames"]
 VIDEO = [name for name, row in BACKBONES.items() if row.kind == "video"]
+CLASSES = (400, 600, 1000)
+LENGTHS = sorted({ClipSpec("shot", frames, fps).kept for frames in (24, 32) for fps in FRAME_RATES})
+
+PICTURES = np.array([0, 1], np.int32)
+CLIPS = np.array([[0, 2, 4, -1], [1, 3, 5, -1], [0, 4, -1, 2]], np.int32)
+"""Two clips, and the first again with its frames in another order (not backwards, which C2D's pooling can't tell)."""
 
 
-def clips_for(backbone: Backbone) -> np.ndarray:
-    stills = np.array([0, 1], np.int32)
-    return (
-        stills if backbone.kind == "image" else np.stack([stills, stills + 2, stills + 4, np.array([-1, -1])], axis=1)
-    )
+@dataclass(frozen=True)
+class Ran:
+    backbone: Backbone
+    vectors: np.ndarray
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_a_row_gives_vectors_of_its_width_that_tell_clips_apart(random_backbone, name, frames):
-    backbone = random_backbone(name)
-    vectors = backbone.embed(frames, clips_for(backbone))
-    assert vectors.shape == (2, BACKBONES[name].width)
+@pytest.fixture(scope="module", params=ROWS)
+def ran(request, frames) -> Ran:
+    """One row with random weights, run once for all tests of this file, and only one in memory at a time."""
+    backbone = load_backbone(BackboneSpec(request.param, "random"))
+    return Ran(backbone, backbone.embed(frames, PICTURES if backbone.kind == "image" else CLIPS))
+
+
+def test_a_row_gives_finite_vectors_of_its_width_that_tell_clips_apart(ran):
+    vectors = ran.vectors[:2]
+    assert vectors.shape == (2, ran.backbone.row.width)
     assert vectors.dtype == np.float32
+    assert np.isfinite(vectors).all()
     # BatchNorm in the head adds 1e-5 to the variance: far smaller differences would be lost.
     assert np.std(vectors, axis=0).mean() > 0.01
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_no_classifier_dropout_or_softmax_is_left(random_backbone, name):
-    network = random_backbone(name).network
+def test_the_order_of_frames_matters_to_video_networks(ran):
+    if ran.backbone.kind == "image":
+        assert len(ran.vectors) == 2
+    else:
+        assert np.abs(ran.vectors[0] - ran.vectors[2]).mean() > 0.01
+
+
+def test_no_classifier_dropout_or_softmax_is_left(ran):
+    network = ran.backbone.network
     assert not network.training
-    assert not any(isinstance(m, torch.nn.Linear) and m.out_features in (400, 1000) for m in network.modules())
+    assert not any(isinstance(m, torch.nn.Linear) and m.out_features in CLASSES for m in network.modules())
     assert not any(p.requires_grad for p in network.parameters())
 
 
-@pytest.mark.parametrize("length", [4, 6, 24, 32])
-def test_x3d_takes_clips_of_any_length(random_backbone, frames, length):
+@pytest.mark.parametrize("name", VIDEO)
+def test_a_video_network_takes_clips_of_every_length_that_the_study_has(name):
+    row = entry(name)
+    side = row.preprocessing.side
+    with torch.device("meta"), torch.no_grad():
+        network = BUILDERS[row.builder](row, None).eval()
+        for length in {row.preprocessing.frames or length for length in LENGTHS}:
+            assert network(torch.empty(1, 3, length, side, side)).shape == (1, row.width)
+
+
+def test_the_lengths_are_those_of_24_and_32_frames_at_all_rates():
+    assert LENGTHS == [4, 6, 8, 11, 12, 16, 24, 32]
+
+
+@pytest.mark.parametrize("length", [4, 32])
+@pytest.mark.parametrize("name", ["x3d_s_3d", "shufflenet_3d"])
+def test_real_clips_may_have_any_length(random_backbone, frames, name, length):
     clip = np.arange(length, dtype=np.int32)[None] % len(frames)
-    assert random_backbone("x3d_s_3d").embed(frames, clip).shape == (1, 2048)
+    assert random_backbone(name).embed(frames, clip).shape == (1, entry(name).width)
 
 
 def test_x3d_s_features_are_what_its_classifier_takes(random_backbone):
@@ -58,8 +95,33 @@ def test_x3d_s_features_are_what_its_classifier_takes(random_backbone):
     assert torch.allclose(found, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", VIDEO)
-def test_the_order_of_frames_matters_to_video_networks(random_backbone, name, frames):
-    backbone = random_backbone(name)
-    forward, backward = backbone.embed(frames, np.array([[0, 1, 2, 3], [3, 2, 1, 0]], np.int32))
-    assert not np.allclose(forward, backward, rtol=1e-3)
+def test_vgg_s_vector_is_what_enters_its_last_layer():
+    from torchvision.models import vgg16
+
+    # fc7 after its ReLU, without dropout: 4096 features as fastVideo takes them.
+    with torch.device("meta"):
+        whole = vgg16().classifier
+    row = entry("vgg16_2d")
+    assert row.classifier == f"classifier.{len(whole) - 1}"
+    assert whole[-1].in_features == row.width == 4096
+
+
+def test_a_network_with_a_fixed_number_of_frames_gets_clips_of_others_resampled(frames):
+    row = entry("mvit_v2_s_3d")
+    assert row.preprocessing.frames == 16
+    seen = []
+
+    class Watching(torch.nn.Module):
+        def forward(self, clips: torch.Tensor) -> torch.Tensor:
+            seen.append(clips)
+            return torch.zeros(len(clips), row.width)
+
+    backbone = Backbone(BackboneSpec(row.name, "random"), row, Watching())
+    backbone.embed(frames, np.array([[0, 1, 2, -1]]))
+    backbone.embed(frames, np.arange(32)[None] % 8)
+    short, long = (clips[0] for clips in seen)
+    assert short.shape == long.shape == (3, 16, 224, 224)
+    assert torch.equal(short[:, 0], short[:, 3])
+    assert not torch.equal(short[:, 3], short[:, 4])
+    assert len(short[:, 12:].flatten(1).unique(dim=1).T) == 1  # padding stayed black
+    assert torch.equal(long[:, 0], long[:, 4])  # frames 1 and 9

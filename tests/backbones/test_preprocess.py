@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
-from orchestrator.backbones.preprocess import gather, normalise
-from orchestrator.backbones.registry import BACKBONES, IMAGENET, Preprocessing
+from orchestrator.backbones.preprocess import gather, normalise, resample
+from orchestrator.backbones.records import Preprocessing
+from orchestrator.backbones.registry import BACKBONES
+from orchestrator.backbones.table import IMAGENET
 
 PLAIN = Preprocessing(224, (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
 
@@ -16,6 +19,28 @@ def test_frames_are_picked_by_clip_and_padding_is_black(frames):
     assert np.array_equal(clips[1, 1], frames[0])
     assert not clips[0, 1].any()
     assert not clips[1, 0].any()
+
+
+@pytest.mark.parametrize(
+    ("length", "frames", "taken"),
+    [
+        (4, 16, [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3]),
+        (6, 4, [0, 2, 3, 5]),
+        (8, 4, [1, 3, 5, 7]),
+        (3, 5, [0, 0, 1, 2, 2]),
+        (24, 24, list(range(24))),
+    ],
+)
+def test_a_clip_is_resampled_to_the_frames_in_the_middle_of_equal_parts(length, frames, taken):
+    clips = np.stack([np.arange(length), np.arange(length) + 100])
+    assert resample(clips, frames).tolist() == [taken, [number + 100 for number in taken]]
+
+
+def test_resampling_keeps_padding_and_clips_that_need_none():
+    assert resample(np.array([[5, 6, -1, -1]]), 8).tolist() == [[5, 5, 6, 6, -1, -1, -1, -1]]
+    clips = np.array([[1, 2, 3]])
+    assert resample(clips, None) is clips
+    assert resample(np.empty((0, 4), np.int32), 16).shape == (0, 16)
 
 
 def test_axes_and_channels_keep_their_order(frames):

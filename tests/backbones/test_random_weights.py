@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from orchestrator.backbones.load import load_backbone
-from orchestrator.backbones.random_weights import seeded
+from orchestrator.backbones.random_weights import MOST_FRAMES, normalised, seeded, synthetic_clips
+from orchestrator.backbones.records import Preprocessing
 from orchestrator.specs import BackboneSpec
 
 
@@ -42,3 +43,20 @@ def test_the_generator_is_restored_after_an_error():
         torch.rand(5)
         raise ZeroDivisionError
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_blocks_that_start_switched_off_are_switched_on(random_backbone):
+    norms = [m for m in random_backbone("x3d_s_3d").network.modules() if isinstance(m, torch.nn.BatchNorm3d)]
+    assert len(norms) > 50
+    assert all(norm.weight.any() for norm in norms)
+
+
+def test_synthetic_clips_have_the_scale_and_the_length_that_a_network_takes():
+    clips = synthetic_clips(seed=0, side=32)
+    assert clips.shape == (8, 3, 4, 32, 32)
+    pixels = normalised(clips, Preprocessing(32, (0.5, 0.5, 0.5), (1 / 255, 1 / 255, 1 / 255)))
+    assert torch.allclose(pixels, (clips - 0.5) * 255, atol=1e-4)
+    assert 30 < pixels.std() < 127
+    long = normalised(clips, Preprocessing(32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), frames=24))
+    assert long.shape == (MOST_FRAMES // 24, 3, 24, 32, 32)
+    assert torch.equal(long[:, :, ::6], clips[:2])

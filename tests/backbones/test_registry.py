@@ -10,10 +10,10 @@ import pytest
 
 from orchestrator.backbones.registry import (
     BACKBONES,
-    describe,
     ensure_weights,
     entry,
     identity,
+    initial_weights,
     is_random,
     weights_status,
 )
@@ -24,6 +24,7 @@ from orchestrator.specs import BackboneSpec, key_of
 def test_the_study_s_table_backbones_have_the_widths_and_inputs_it_names():
     expected = {
         "shufflenet_2d": ("image", 1024, 224),
+        "shufflenet_3d": ("video", 1024, 112),
         "resnet_2d": ("image", 2048, 224),
         "swin_2d": ("image", 768, 224),
         "r2plus1d_3d": ("video", 512, 112),
@@ -36,19 +37,19 @@ def test_the_study_s_table_backbones_have_the_widths_and_inputs_it_names():
 def test_planning_with_table_rows_loads_no_torch():
     code = (
         "import sys\n"
-        "from orchestrator.backbones.registry import BACKBONES, describe, identity, weights_status\n"
+        "from orchestrator.backbones.registry import BACKBONES, identity, initial_weights, weights_status\n"
         "from orchestrator.specs import BackboneSpec\n"
-        "describe()\n"
         "for name in BACKBONES:\n"
         "    for weights in ('pretrained', 'random'):\n"
-        "        identity(BackboneSpec(name, weights)); weights_status(BackboneSpec(name, weights))\n"
+        "        spec = BackboneSpec(name, weights)\n"
+        "        identity(spec); initial_weights(spec); weights_status(spec)\n"
         "sys.exit(bool({'torch', 'timm', 'torchvision', 'ray', 'mlflow'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", [name for name, row in BACKBONES.items() if row.kind != "frames"])
 def test_identity_is_plain_json_and_tells_weights_apart(name):
     pretrained, random = identity(BackboneSpec(name)), identity(BackboneSpec(name, "random"))
     assert json.loads(json.dumps(pretrained)) == pretrained
@@ -58,6 +59,41 @@ def test_identity_is_plain_json_and_tells_weights_apart(name):
 
 def test_identity_names_published_weights_by_the_file_whose_name_carries_the_digest():
     assert identity(BackboneSpec("swin_3d"))["weights"] == {"file": "swin3d_t-7615ae03.pth"}
+
+
+def test_frames_are_the_same_whatever_weights_a_head_starts_from(tmp_path):
+    expected = {"backbone": "frames", "side": 224, "dtype": "uint8", "layout": "HWC RGB", "version": 1}
+    for weights in ("pretrained", "random", str(tmp_path / "not-there.pth")):
+        assert identity(BackboneSpec("frames", weights)) == expected
+    row = entry("frames")
+    assert (row.kind, row.width) == ("frames", 224 * 224 * 3)
+
+
+def test_the_weights_that_a_head_on_frames_starts_from_have_an_identity_of_their_own(tmp_path):
+    (tmp_path / "mine.pth").write_bytes(b"a")
+    assert initial_weights(BackboneSpec("frames")) == {"file": "jx_vit_base_p16_224-80ecf9dd.pth"}
+    assert initial_weights(BackboneSpec("frames", "random"))["random"] == 0
+    assert len(initial_weights(BackboneSpec("frames", str(tmp_path / "mine.pth")))["sha256"]) == 64
+    with pytest.raises(MissingWeights, match="not-there"):
+        initial_weights(BackboneSpec("frames", "not-there.pth"))
+    assert ensure_weights(BackboneSpec("frames", "random")) is None
+    assert "80ecf9dd.pth: not on this machine" in weights_status(BackboneSpec("frames"))
+
+
+def test_a_fixed_number_of_frames_is_in_the_identity_and_none_is_not():
+    assert identity(BackboneSpec("mvit_v1_b_3d"))["preprocessing"]["frames"] == 16
+    assert "frames" not in identity(BackboneSpec("swin_3d"))["preprocessing"]
+
+
+def test_every_row_says_where_it_comes_from_and_under_which_terms():
+    for name, row in BACKBONES.items():
+        assert name == row.name
+        assert all((row.pretraining, row.source, row.licence, row.weights.name, row.weights.url, row.weights.place))
+
+
+def test_a_row_of_an_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match="kind 'audio' is not one of image, video, frames"):
+        dataclasses.replace(BACKBONES["swin_2d"], kind="audio")
 
 
 def test_identities_of_different_backbones_differ():
@@ -135,10 +171,3 @@ def test_without_a_network_and_without_files_the_answer_comes_within_seconds(mon
         with pytest.raises(MissingWeights, match="could not be fetched"):
             ensure_weights(BackboneSpec(name))
     assert time.monotonic() - start < 10
-
-
-def test_the_described_table_has_every_row_and_no_empty_cell():
-    rows = describe()
-    assert [row["name"] for row in rows] == list(BACKBONES)
-    assert all(all(row.values()) for row in rows)
-    assert rows[0].keys() >= {"licence", "source", "weights", "width"}

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from orchestrator.backbones.load import load_backbone
-from orchestrator.backbones.registry import entry, identity, weights_status
+from orchestrator.backbones.registry import BACKBONES, entry, identity, weights_status
 from orchestrator.backbones.timm_models import build_timm
 from orchestrator.errors import InputError, MissingWeights
 from orchestrator.specs import BackboneSpec
@@ -27,6 +27,14 @@ def test_a_model_s_own_settings_become_its_row():
     assert row.preprocessing.resize == settings.interpolation
     assert row.weights.repository == "timm/test_vit.r160_in1k"
     assert row.licence == "apache-2.0"
+
+
+@pytest.mark.parametrize("name", [n for n, r in BACKBONES.items() if r.builder == "timm" and not r.in_order])
+def test_a_row_that_is_written_down_says_what_timm_s_settings_say(name):
+    row = BACKBONES[name]
+    made = entry(row.network)
+    for what in ("kind", "network", "classifier", "width", "preprocessing", "weights", "options"):
+        assert getattr(row, what) == getattr(made, what), what
 
 
 def test_a_bare_name_and_its_default_tag_are_one_identity():

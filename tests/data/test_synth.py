@@ -147,7 +147,7 @@ def test_a_manifest_of_somebody_elses_is_not_overwritten(tmp_path):
 
 def test_bad_options_are_told_together(tmp_path):
     with pytest.raises(InputError) as caught:
-        synthesize(tmp_path / "new", 11, -1, seconds=1)
+        synthesize(tmp_path / "new", 11, -1, seconds=0.5)
     assert [text.split(":")[0] for text in caught.value.problems] == ["trailers", "seed", "seconds"]
     assert "12" in caught.value.problems[0] and not (tmp_path / "new").exists()
 

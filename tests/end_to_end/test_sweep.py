@@ -61,8 +61,8 @@ def test_a_run_ends_with_the_table_the_paths_and_the_way_to_the_ui(
     assert "extracted: 16 trailers decoded" in finished.stdout
     assert re.search(r"^compare in MLflow: \S+ ui$", finished.stdout, re.M)
     assert "random weights" in finished.stdout and "synthetic trailers" in finished.stdout
-    for kind in ("report", "table", "plot"):
-        path = re.search(rf"^{kind}: +(\S+)$", finished.stdout, re.M)
+    for kind in ("page", "report", "table"):
+        path = re.search(rf"^{kind}: +([^\s,]+)", finished.stdout, re.M)
         assert path and (folder / path[1]).stat().st_size > 500
     assert len(mlflow_runs(folder)) == 9 + 27
     assert {status for _, status in mlflow_runs(folder)} == {"FINISHED"}

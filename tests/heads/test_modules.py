@@ -8,10 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from orchestrator.heads.modules import Conv, StreamHead, Transformer
-from orchestrator.heads.registry import build_head
-from orchestrator.specs import ConvSpec, GRUSpec, MeanSpec, TransformerSpec
+from orchestrator.specs import ConvSpec, CTTSpec, FastVideoSpec, GRUSpec, MeanSpec, TransformerSpec
 
-SPECS = [TransformerSpec(), GRUSpec(), ConvSpec(), MeanSpec()]
+SPECS = [TransformerSpec(), GRUSpec(), ConvSpec(), MeanSpec(), CTTSpec(kernel=1), FastVideoSpec(attention=True)]
 
 
 @pytest.fixture(autouse=True)
@@ -22,8 +21,8 @@ def seeded():
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
 @pytest.mark.parametrize("widths", [(6,), (6, 4)])
 @pytest.mark.parametrize(("batch", "clips"), [(3, 5), (1, 5), (3, 1)])
-def test_a_head_maps_snippets_of_every_stream_to_logits_and_learns(spec, widths, batch, clips):
-    head = build_head(spec, widths, genres=7)
+def test_a_head_maps_snippets_of_every_stream_to_logits_and_learns(build, spec, widths, batch, clips):
+    head = build(spec, widths, genres=7, clips=clips)
     logits = head([torch.randn(batch, clips, width) for width in widths])
     assert logits.shape == (batch, 7)
     logits.square().sum().backward()
@@ -31,8 +30,8 @@ def test_a_head_maps_snippets_of_every_stream_to_logits_and_learns(spec, widths,
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
-def test_streams_fuse_by_averaging_their_logits(spec):
-    head = build_head(spec, (6, 4), genres=3).eval()
+def test_streams_fuse_by_averaging_their_logits(build, spec):
+    head = build(spec, (6, 4), genres=3).eval()
     x, y = torch.randn(2, 5, 6), torch.randn(2, 5, 4)
     apart = [stream(clips) for stream, clips in zip(head.streams, (x, y), strict=True)]
     torch.testing.assert_close(head([x, y]), (apart[0] + apart[1]) / 2)
@@ -58,7 +57,7 @@ def test_batchnorm_takes_each_feature_over_all_clips_of_the_batch():
 
 def test_the_transformer_block_is_the_papers():
     """Written out clip by clip and head by head, as FIDELITY has it: x = LN(attn(x) + x); x = LN(ff(x) + x)."""
-    block = Transformer(6, TransformerSpec(width=8, heads=2, feedforward=12)).eval()
+    block = Transformer(6, TransformerSpec(width=8, heads=2, feedforward=12), 5).eval()
     clips = torch.randn(2, 5, 6)
     expected = []
     for snippet in clips:
@@ -77,21 +76,21 @@ def test_the_transformer_block_is_the_papers():
 
 
 @pytest.mark.parametrize("spec", [TransformerSpec(), MeanSpec()], ids=lambda s: s.name)
-def test_an_aggregator_without_positions_does_not_see_the_order_of_clips(spec):
-    head = build_head(spec, (6,), 3).eval()
+def test_an_aggregator_without_positions_does_not_see_the_order_of_clips(build, spec):
+    head = build(spec, (6,), 3).eval()
     x = torch.randn(2, 5, 6)
     torch.testing.assert_close(head([x]), head([x.flip(1)]))
 
 
 @pytest.mark.parametrize("spec", [GRUSpec(), ConvSpec()], ids=lambda s: s.name)
-def test_an_aggregator_through_time_sees_the_order_of_clips(spec):
-    head = build_head(spec, (6,), 3).eval()
+def test_an_aggregator_through_time_sees_the_order_of_clips(build, spec):
+    head = build(spec, (6,), 3).eval()
     x = torch.randn(2, 5, 6)
     assert not torch.allclose(head([x]), head([x.flip(1)]), atol=1e-4)
 
 
 def test_dropout_follows_both_norms_but_not_the_attention_and_is_off_in_evaluation():
-    block = Transformer(6, TransformerSpec(width=8, heads=2, feedforward=12, dropout=0.25))
+    block = Transformer(6, TransformerSpec(width=8, heads=2, feedforward=12, dropout=0.25), 1)
     nn.init.zeros_(block.down.weight)
     nn.init.zeros_(block.down.bias)  # the second norm now sees what the first dropout let through
     seen: dict[str, list[torch.Tensor]] = {"norm1": [], "norm2": []}
@@ -108,15 +107,15 @@ def test_dropout_follows_both_norms_but_not_the_attention_and_is_off_in_evaluati
 
 def test_a_convolution_keeps_one_position_a_clip_at_any_odd_kernel():
     for kernel in (1, 3, 5):
-        conv = Conv(6, ConvSpec(filters=4, kernel=kernel))
+        conv = Conv(6, ConvSpec(filters=4, kernel=kernel), 7)
         x = torch.randn(2, 7, 6)
         expected = F.relu(F.conv1d(x.transpose(1, 2), conv.conv.weight, conv.conv.bias, padding=kernel // 2))
         assert expected.shape == (2, 4, 7)
         torch.testing.assert_close(conv(x), expected.mean(2))
 
 
-def test_the_mean_head_averages_before_its_relu():
-    head = build_head(MeanSpec(), (2,), 2)
+def test_the_mean_head_averages_before_its_relu(build):
+    head = build(MeanSpec(), (2,), 2)
     clips = torch.tensor([[[3.0, -3.0], [-1.0, 1.0]]])
     # (3 - 1) / 2 and (-3 + 1) / 2; a ReLU first would give 1.5 and 0.5
     torch.testing.assert_close(head.streams[0].aggregator(clips), torch.tensor([[1.0, 0.0]]))

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from orchestrator.reporting.aggregate import Row, Spread, SweepConfig, aggregate
+from orchestrator.reporting.comparison import compare
+from orchestrator.reporting.inputs import ComparedTable, Report
 from orchestrator.specs import (
     AggregatorSpec,
     BackboneSpec,
@@ -21,6 +23,7 @@ from orchestrator.specs import (
     plain,
 )
 from orchestrator.store.ledger import TrialRecord
+from orchestrator.store.sweeps import SweepTable
 
 GENRES = ("action", "comedy", "sci-fi")
 
@@ -103,6 +106,38 @@ def grid() -> Callable[..., MadeSweep]:
 @pytest.fixture
 def config() -> Callable[..., Config]:
     return make_config
+
+
+def make_report(rows: Sequence[Row], *tables: SweepTable, **fields: object) -> Report:
+    return Report(str(fields.pop("sweep", "study")), tuple(rows), tables, **fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def report() -> Callable[..., Report]:
+    return make_report
+
+
+@pytest.fixture
+def table() -> Callable[..., SweepTable]:
+    """`table("clips", "6")`: a YAML file of the sweep that answers Table 6."""
+
+    def make(name: str, number: str | None = None, title: str = "", question: str = "") -> SweepTable:
+        return SweepTable(name, title or name.capitalize(), question, number, ())
+
+    return make
+
+
+@pytest.fixture
+def beside(sweep: MadeSweep) -> Callable[..., ComparedTable]:
+    """The rows of `sweep`, all in one table of that number, beside the published ones of the shipped file."""
+
+    def make(number: str | None, title: str = "Made up", **fields: object) -> ComparedTable:
+        counting = fields.pop("counting", {})
+        made = SweepTable("made", title, "", number, ())
+        rows = [replace(row, tables=("made",)) for row in sweep.rows(fields.pop("trailers", None))]  # type: ignore[arg-type]
+        return compare(make_report(rows, made, **fields), counting=counting)[0]  # type: ignore[arg-type]
+
+    return make
 
 
 @pytest.fixture

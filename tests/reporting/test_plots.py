@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.reporting.axes import Axis, compare_along
-from orchestrator.reporting.plots import COLOURS, plot_axis, render
+from orchestrator.reporting.plots import plot_axis, render
+from orchestrator.reporting.style import COLOURS
 
 
 def texts_of(figure) -> str:

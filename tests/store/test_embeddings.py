@@ -132,17 +132,27 @@ def test_a_trailer_without_clips_is_a_failure_of_the_trailer() -> None:
 
 @pytest.mark.parametrize("vectors", [np.ones((3, 8)), np.ones(8, np.float32), np.ones((3, 0), np.float32)])
 def test_vectors_of_another_form_are_refused(vectors: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"t1: vectors must be float32 \(clips, width\)"):
+    with pytest.raises(ValueError, match=r"t1: vectors must be float32 or uint8 \(clips, width\)"):
         EmbeddingRow("t1", "d", vectors)
 
 
 def test_another_width_is_refused_within_a_part_and_by_a_later_process(tree: FileTree) -> None:
-    with pytest.raises(StoreError, match="vectors of this set are 8 wide, but those of trailer t2 are 9"):
+    with pytest.raises(StoreError, match="this set are float32 and 8 wide, but those of trailer t2 are float32 and 9"):
         EmbeddingStore(tree).write_part(KEY, [row("t1"), row("t2", width=9)])
     EmbeddingStore(tree).write_part(KEY, [row("t1")])
-    with pytest.raises(StoreError, match="vectors of this set are 8 wide, but those of trailer t2 are 9"):
+    with pytest.raises(StoreError, match="this set are float32 and 8 wide, but those of trailer t2 are float32 and 9"):
         EmbeddingStore(tree).write_part(KEY, [row("t2", width=9)])
     assert EmbeddingStore(tree).digests(KEY) == {"t1": {"d"}}
+
+
+def test_pixels_come_back_as_they_were_and_are_not_mixed_with_vectors(tree: FileTree) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 30), dtype=np.uint8)
+    EmbeddingStore(tree).write_part(KEY, [EmbeddingRow("t1", "d", pixels), EmbeddingRow("t2", "d", pixels[:1] + 1)])
+    loaded = EmbeddingStore(tree).load(KEY, ["t2", "t1"])
+    assert loaded.vectors.dtype == np.uint8 and np.array_equal(loaded[1], pixels)
+    assert np.array_equal(loaded[0], pixels[:1] + 1)
+    with pytest.raises(StoreError, match="this set are uint8 and 30 wide, but those of trailer t3 are float32 and 30"):
+        EmbeddingStore(tree).write_part(KEY, [EmbeddingRow("t3", "d", pixels.astype(np.float32))])
 
 
 def damage_vectors(part: Path) -> None:

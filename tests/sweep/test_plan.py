@@ -164,6 +164,31 @@ def test_what_changes_vectors_changes_the_set(tmp_path: Path, axis: str) -> None
     assert len({s.key for s in plan.sets}) == len(plan.configs) >= 2
 
 
+def test_the_studys_tables_share_sixteen_sets_and_one_decoding_pass() -> None:
+    three = replace(MANIFEST, splits=np.repeat(MANIFEST.splits[:, :1], 3, axis=1))
+    facts = make_plan(load_space("study", {"weights": "random"}), three, EMPTY).to_json()
+    assert facts["tables"]["backbone"]["with_earlier"] == {"configs": 29, "trials": 87, "embedding_sets": 16}
+    assert facts["tables"]["baselines"]["with_earlier"] == {"configs": 32, "trials": 96, "embedding_sets": 19}
+    assert (facts["configs"], facts["trials"], facts["embedding_sets"]) == (32, 96, 19)
+    assert (facts["decode_passes"], facts["trailers_to_decode"], facts["backbone_passes"]) == (1, 10, 18)
+    assert facts["without_sharing"] == {"decode_passes": 32, "backbone_passes": 33}
+    (shared,) = [s for s in facts["sets"] if s["name"] == "swin_3d shot-24 24fps"]
+    assert shared["tables"] == {
+        "clip_generation": 1, "frame_rate": 1, "snippet_length": 8, "aggregator": 3, "backbone": 1, "baselines": 1
+    }  # fmt: skip
+
+
+def test_heads_on_pixels_share_one_frame_cache_whatever_they_start_from(tmp_path: Path) -> None:
+    text = """
+fixed: {backbone: frames, clip_strategy: even-8, clips_per_snippet: 8, aggregator: timesformer}
+grid: {weights: [pretrained, random]}
+"""
+    space = space_of(tmp_path, text)
+    plan = make_plan(space, MANIFEST, full(space))
+    assert len(plan.sets) == 1 and plan.sets[0].configs == 2
+    assert len({c.key for c in plan.configs}) == 2 and len(keys_of(plan)) == 4
+
+
 def test_an_estimate_names_what_was_never_measured_instead_of_guessing(space: Space) -> None:
     plan = make_plan(space, MANIFEST, EMPTY)
     cost = estimate(plan, {"decode": 0.001}, {"tr0": 240, "tr1": 480}, frozenset())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_overrides_win_over_the_file_and_merge_what_becomes_equal(tmp_path: Path
         ("grid:\n  frame_rate: 24\n", "a.yaml:2: grid: frame_rate: 24 is not a list of values"),
         ("grid:\n  frame_rate: [25]\n", "a.yaml:2: frame_rate: 25 is not one of 24, 12, 8, 6, 4"),
         ("fixed: {frame_rate: '24'}\n", "frame_rate: '24' is not one of"),
-        ("fixed: {clip_strategy: shots-24}\n", "clip_strategy: 'shots-24' is not seq-<frames> or shot-<frames>"),
+        ("fixed: {clip_strategy: shots-24}\n", "clip_strategy: 'shots-24' is not seq-<frames>, shot-<frames> or even"),
         ("fixed: {clips_per_snippet: 0}\n", "clips_per_snippet: must be at least 1, but got 0"),
         ("fixed: {clips_per_snippet: 1.5}\n", "clips_per_snippet: 1.5 is not a whole number"),
         (
@@ -129,3 +130,47 @@ def test_every_shipped_space_loads_by_bare_name(name: str) -> None:
 def test_unknown_override_is_an_error_with_a_suggestion() -> None:
     with pytest.raises(InputError, match=r"training\.epoch: not a field of a config; did you mean training\.epochs\?"):
         load_space("demo", {"training.epoch": 2})
+
+
+def test_a_setting_of_one_aggregator_can_be_replaced_wherever_it_stands(tmp_path: Path) -> None:
+    text = "grid: {aggregator: [gru, {name: transformer, heads: 2}, conv]}\n"
+    overrides = parse_overrides(["aggregator.gru.units=7", "aggregator.transformer.width=64"])
+    configs = load_space(write(tmp_path / "a.yaml", text), overrides).configs
+    assert [c.aggregator for c in configs] == [GRUSpec(7), TransformerSpec(64, heads=2), ConvSpec()]
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("aggregator.lstm.units", "--set: aggregator.lstm.units: 'lstm' is not one of transformer, gru"),
+        ("aggregator.gru.unit", "--set: aggregator.gru.unit: unknown setting; did you mean units?"),
+    ],
+)
+def test_a_replaced_setting_must_exist(key: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        load_space("demo", {key: 1})
+
+
+STUDY = {"clip_generation": 8, "frame_rate": 5, "snippet_length": 8, "aggregator": 6, "backbone": 8, "baselines": 5}
+
+
+def test_the_study_is_every_table_and_counts_shared_configs_once() -> None:
+    space = load_space("study")
+    assert {t.name: len(t.configs) for t in space.tables} == STUDY
+    assert [t.number for t in space.tables] == ["6", "7", "8", "9", "10", "11"]
+    transfer = {c for t in space.tables[:5] for c in t.configs}
+    assert (len(transfer), len(space.configs)) == (29, 32)
+    assert all(t.question for t in space.tables)
+
+
+def test_streams_fuse_only_where_they_share_their_clips_and_a_head_on_pixels_fuses_with_nothing(tmp_path: Path) -> None:
+    fused = load_space(write(tmp_path / "a.yaml", "fixed: {backbone: shufflenet_2d+shufflenet_3d}\n")).configs[0]
+    assert len(fused.streams) == 2 and len({s.clip for s in fused.streams}) == 1
+    text = "fixed: {backbone: frames+swin_2d, clip_strategy: even-8, clips_per_snippet: 8, aggregator: timesformer}\n"
+    with pytest.raises(InputError, match=r"backbone"):
+        load_space(write(tmp_path / "b.yaml", text))
+
+
+def test_a_video_backbone_is_refused_on_single_frames(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.yaml:1: backbone: swin_3d sees moving clips, but those of .* even-8"):
+        load_space(write(tmp_path / "a.yaml", "fixed: {backbone: swin_3d, clip_strategy: even-8}\n"))

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from orchestrator.specs import BackboneSpec, ClipSpec, Config, EmbeddingSpec, TrainSpec, TransformerSpec
+from orchestrator.specs import (
+    BackboneSpec,
+    ClipSpec,
+    Config,
+    EmbeddingSpec,
+    TimeSformerSpec,
+    TrainSpec,
+    TransformerSpec,
+)
 from orchestrator.store.embeddings import ClipVectors
 from orchestrator.training.records import SplitData
 
@@ -22,11 +30,17 @@ def one_thread():
 
 @pytest.fixture
 def make_config():
-    def make(aggregator=None, clips=3, streams=1, **training) -> Config:
-        spec = EmbeddingSpec(ClipSpec("shot", 24), BackboneSpec("swin_2d"))
+    def make(aggregator=None, clips=3, streams=1, *, backbones=None, strategy=None, **training) -> Config:
+        """By default shots seen by swin_2d, or for a TimeSformer frames, starting from random weights."""
         aggregator = aggregator or TransformerSpec(width=8, heads=2, feedforward=16)
+        on_frames = isinstance(aggregator, TimeSformerSpec)
+        clip = ClipSpec.parse(strategy or ("even-9" if on_frames else "shot-24"))
+        backbones = backbones or ("frames" if on_frames else "swin_2d",) * streams
+        specs = tuple(
+            EmbeddingSpec(clip, BackboneSpec(b, "random" if b == "frames" else "pretrained")) for b in backbones
+        )
         settings = {"epochs": 5, "batch_size": 8, "learning_rate": 1e-2} | training
-        return Config((spec,) * streams, aggregator, clips, TrainSpec(**settings))
+        return Config(specs, aggregator, clips, TrainSpec(**settings))
 
     return make
 
@@ -49,5 +63,25 @@ def make_data():
             streams.append(ClipVectors(vectors.astype(np.float32), offsets))
         parts = [rng.permutation(np.resize([0, 0, 0, 0, 0, 1, 2, 2], trailers)) for _ in range(splits)]
         return {i: SplitData.of(tuple(streams), labels, part, GENRES) for i, part in enumerate(parts)}
+
+    return make
+
+
+@pytest.fixture
+def make_frames():
+    """Trailers of 1 to 4 frames, uint8 as the frame cache has them: noise whose brightness by channel tells genres."""
+
+    def make(trailers=24, seed=0, splits=1) -> dict[int, SplitData]:
+        rng = np.random.default_rng(seed)
+        labels = (rng.random((trailers, len(GENRES))) < 0.3).astype(np.uint8)
+        labels[np.arange(trailers), rng.integers(0, len(GENRES), trailers)] = 1
+        counts = rng.integers(1, 5, trailers)
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        # (frames, 224, 224, 3), the three genres in the three channels
+        frames = rng.integers(0, 60, (offsets[-1], 224, 224, 1), dtype=np.uint8)
+        frames = frames + 150 * np.repeat(labels, counts, axis=0)[:, None, None]
+        stream = ClipVectors(frames.reshape(len(frames), -1), offsets)
+        parts = [rng.permutation(np.resize([0, 0, 0, 0, 0, 1, 2, 2], trailers)) for _ in range(splits)]
+        return {i: SplitData.of((stream,), labels, part, GENRES) for i, part in enumerate(parts)}
 
     return make

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from orchestrator.specs import TimeSformerSpec
 from orchestrator.store.embeddings import ClipVectors
 from orchestrator.training.lockstep import LockstepTrainer
 from orchestrator.training.trainer import SplitTrainer
@@ -47,6 +48,16 @@ def test_splits_in_lockstep_end_as_each_does_by_itself(make_config, make_data):
         assert result.test_probabilities.tobytes() == expected.test_probabilities.tobytes()
         assert [h["val_loss"] for h in result.history] == [h["val_loss"] for h in expected.history]
     assert len(lengths) > 1  # they do stop at different epochs
+
+
+def test_frames_train_in_lockstep_on_one_copy(make_config, make_frames):
+    data = make_frames(splits=2)
+    config = make_config(TimeSformerSpec(layers=1, width=8, heads=2, patch=112), epochs=2)
+    lockstep = finish(LockstepTrainer(config, data))
+    alone = SplitTrainer(config, data[1], 1)
+    while not alone.done:
+        alone.run_epoch()
+    assert lockstep.results()[1].test_probabilities.tobytes() == alone.result().test_probabilities.tobytes()
 
 
 def test_a_step_reports_the_means_over_splits_those_that_stopped_early_with_their_last_epoch(make_config, make_data):

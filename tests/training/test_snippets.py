@@ -83,6 +83,18 @@ def test_half_precision_vectors_are_handed_out_as_float32():
     assert SnippetSource([half]).gather(np.array([1]), np.array([0]), 4)[0].dtype == torch.float32
 
 
+@pytest.mark.parametrize("resident", [False, True])
+def test_pixels_stay_bytes_until_they_are_a_batch(resident):
+    stream = numbered([2, 3, 9])
+    pixels = ClipVectors((stream.vectors % 256).astype(np.uint8), stream.offsets)
+    source = SnippetSource([pixels], resident=resident)
+    assert {t.dtype for t in source._resident} == ({torch.uint8} if resident else set())
+    x = source.gather(np.array([1, 0, 2]), np.array([0, 0, 4]), 4)[0]
+    assert x.dtype == torch.float32
+    expected = [[101, 102, 103, 0], [1, 2, 0, 0], [205, 206, 207, 208]]
+    assert x[:, :, 0].tolist() == expected
+
+
 def test_streams_that_differ_in_their_clips_are_refused():
     with pytest.raises(ValueError, match="streams 0 and 1 differ"):
         SnippetSource([numbered([2, 3]), numbered([3, 2])])

@@ -12,14 +12,22 @@ import torch
 import torch.nn.functional as F
 
 from orchestrator.errors import InputError
-from orchestrator.specs import ConvSpec, GRUSpec, MeanSpec, TransformerSpec
+from orchestrator.specs import ConvSpec, CTTSpec, FastVideoSpec, GRUSpec, MeanSpec, TimeSformerSpec, TransformerSpec
 from orchestrator.store.embeddings import ClipVectors
 from orchestrator.training.metrics import METRICS, chance, evaluate
 from orchestrator.training.predict import predict
 from orchestrator.training.snippets import SnippetSource
 from orchestrator.training.trainer import SplitTrainer, TrainingDiverged, batch_bounds
 
-SPECS = [TransformerSpec(width=8, heads=2, feedforward=16), GRUSpec(5), ConvSpec(6), MeanSpec()]
+SPECS = [
+    TransformerSpec(width=8, heads=2, feedforward=16),
+    GRUSpec(5),
+    ConvSpec(6),
+    MeanSpec(),
+    CTTSpec(16, kernel=2),
+    FastVideoSpec(8, attention=True),
+]
+TINY = TimeSformerSpec(layers=1, width=8, heads=2, patch=56)
 
 
 def finish(trainer: SplitTrainer) -> SplitTrainer:
@@ -134,6 +142,29 @@ def test_split_trainers_run_in_turns_as_they_run_one_after_the_other(make_config
         for trainer in trainers:
             trainer.run_epoch()
     assert [outcome(trainer) for trainer in trainers] == in_order
+
+
+@pytest.mark.parametrize("spec", [*SPECS, TINY], ids=lambda s: s.name)
+def test_every_aggregator_goes_on_from_a_file_as_if_it_had_never_stopped(make_config, make_data, make_frames, spec):
+    config = make_config(spec, epochs=4)
+    data = (make_frames() if spec is TINY else make_data())[0]
+    whole, stopped = (SplitTrainer(config, data, 0) for _ in range(2))
+    stopped.run_epoch()
+    stopped.run_epoch()
+    resumed = SplitTrainer(config, data, 0)
+    resumed.load_state_dict(through_a_file(stopped.state_dict()))
+    assert outcome(finish(resumed)) == outcome(finish(whole))
+    assert_equal_state(resumed.state_dict(), whole.state_dict())
+
+
+def test_timesformer_learns_from_pixels(make_config, make_frames):
+    data = make_frames(trailers=40)[0]
+    trainer = finish(SplitTrainer(make_config(TINY, epochs=8), data, 0))
+    result = trainer.result()
+    assert result.test["uAP"] > chance(data.labels[data.test], data.genres)["uAP"] + 15
+    assert result.parameters == sum(p.numel() for p in trainer.head.parameters())
+    temporal = trainer.head.streams[0].aggregator.network.encoder.layer[0].temporal_dense
+    assert temporal.weight.any()  # it started from zero
 
 
 @pytest.mark.parametrize("stop", [0, 1, 3, 9])
@@ -265,11 +296,11 @@ def test_a_step_is_adamw_with_amsgrad_on_the_bce_of_a_batch(make_config, make_da
     torch.testing.assert_close(trainer.head.state_dict(), head.state_dict(), rtol=1e-3, atol=1e-4)
 
 
-def test_only_a_last_batch_of_one_clip_joins_the_one_before():
-    assert batch_bounds(9, 4, clips=2) == [(0, 4), (4, 8), (8, 9)]
-    assert batch_bounds(9, 4, clips=1) == [(0, 4), (4, 9)]
-    assert batch_bounds(10, 4, clips=1) == [(0, 4), (4, 8), (8, 10)]
-    assert batch_bounds(3, 4, clips=1) == [(0, 3)]
+def test_only_a_last_batch_of_one_row_joins_the_one_before():
+    assert batch_bounds(9, 4, rows=2) == [(0, 4), (4, 8), (8, 9)]
+    assert batch_bounds(9, 4, rows=1) == [(0, 4), (4, 9)]
+    assert batch_bounds(10, 4, rows=1) == [(0, 4), (4, 8), (8, 10)]
+    assert batch_bounds(3, 4, rows=1) == [(0, 3)]
 
 
 def test_snippets_of_one_clip_train_with_any_number_of_trailers(make_config, make_data):

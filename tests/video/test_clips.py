@@ -75,6 +75,20 @@ def test_seq_ignores_shots() -> None:
     np.testing.assert_array_equal(cut_clips(70, np.array([[5, 9]]), clip), cut_clips(70, None, clip))
 
 
+def test_even_takes_the_middle_frame_of_equal_stretches_of_the_whole_trailer() -> None:
+    assert cut_clips(80, None, ClipSpec("even", 8)).tolist() == [[5], [15], [25], [35], [45], [55], [65], [75]]
+    assert cut_clips(3, None, ClipSpec("even", 6)).ravel().tolist() == [0, 0, 1, 1, 2, 2]
+    assert cut_clips(0, None, ClipSpec("even", 6)).shape == (0, 1)
+
+
+@given(st.integers(1, 5000), st.integers(1, 300))
+def test_even_frames_lie_in_order_within_the_trailer_and_as_far_apart_as_can_be(frames: int, count: int) -> None:
+    index = cut_clips(frames, None, ClipSpec("even", count))[:, 0]
+    assert len(index) == count and index.min() >= 0 and index.max() < frames
+    gaps = np.diff(index)
+    assert not len(gaps) or (gaps.max() - gaps.min() <= 1 and gaps.min() >= frames // count)
+
+
 def test_no_shots_and_no_frames_give_no_clips() -> None:
     assert cut_clips(50, np.empty((0, 2), np.int32), ClipSpec("shot", 24)).shape == (0, 24)
     assert cut_clips(0, None, ClipSpec("seq", 24, 12)).shape == (0, 12)
