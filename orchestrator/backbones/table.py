@@ -179,6 +179,7 @@ IMAGE = (
     ),
     _timm("dinov2_vits14_2d", "vit_small_patch14_dinov2.lvd142m", 384, IMAGENET, "LVD-142M (DINOv2)", img_size=224),
     _timm("dinov2_vitb14_2d", "vit_base_patch14_dinov2.lvd142m", 768, IMAGENET, "LVD-142M (DINOv2)", img_size=224),
+    # CLIP's 768 features before its projection to the space that it shares with text
     _timm("clip_vitb16_2d", "vit_base_patch16_clip_224.openai", 768, CLIP, "400M images with captions (OpenAI CLIP)"),
     _timm("siglip_vitb16_2d", "vit_base_patch16_siglip_224.webli", 768, HALVES, "WebLI (SigLIP)"),
 )

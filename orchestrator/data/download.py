@@ -75,7 +75,11 @@ def _sizes(todo: list[tuple[PublishedFile, Transfer]], patience: Patience) -> li
     answers = map_files(ask, todo, threads=len(todo))
     faults = [(t, a) for (_, t), a in zip(todo, answers, strict=True) if isinstance(a, OSError)]
     if len(faults) == len(todo):  # one file that is not there stops no other: fetching will name it
-        raise TransferError("\n".join(f"{t.target.name}: {t.url}: {fault}" for t, fault in faults))
+        told = [f"{t.target.name}: {t.url}: {fault}" for t, fault in faults]
+        advice = (
+            f"files that were fetched elsewhere may be put into {todo[0][1].target.parent}; this command checks them"
+        )
+        raise TransferError("\n".join([*told, advice]))
     return [None if isinstance(answer, OSError) else answer for answer in answers]
 
 

@@ -91,8 +91,10 @@ def remote_size(url: str, patience: Patience) -> int | None:
     thread.join(patience.answer_s + 1)
     if not answer:
         raise TimeoutError(f"{url} did not answer within {patience.answer_s:.0f} s")
-    if isinstance(answer[0], urllib.error.HTTPError) and answer[0].code == 416:
-        return 0  # an empty file has no first byte
+    if isinstance(answer[0], urllib.error.HTTPError) and answer[0].code in (416, *LATER):
+        return (
+            0 if answer[0].code == 416 else None
+        )  # an empty file has no first byte; a busy server has an answer later
     if isinstance(answer[0], Exception):
         raise OSError(_reason(answer[0])) from answer[0]
     size: int | None = answer[0][0]

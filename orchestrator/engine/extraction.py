@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -187,6 +188,8 @@ def _results(
     workers = max(1, min(resources.gpus or resources.cpus, int(resources.memory / WORKER_BYTES), len(tasks)))
     device = "cuda" if resources.gpus else "cpu"
     limits = {"max_task_retries": TASK_RETRIES}
+    # Ray 2.60 announces that such options will go by Ray 2.64, and has no other way yet to limit a task's retries.
+    warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
     if layout == "fused":
         rows = rows.map(
             _FusedStage,

@@ -1,1 +1,1 @@
-"""Heads: what is trained on top of frozen clip vectors."""
+"""Heads: what is trained, on frozen clip vectors or, for TimeSformer, on frames."""

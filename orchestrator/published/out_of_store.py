@@ -18,15 +18,15 @@ from orchestrator.published.naming import EXPORT_ATTRIBUTE, batches, check_room,
 from orchestrator.specs import FRAMES
 from orchestrator.store.workspace import Workspace
 from orchestrator.study import StrPath, Study
-from orchestrator.sweep.plan import SetPlan
+from orchestrator.sweep.plan import Plan, SetPlan
 
-BATCH_BYTES = 256 << 20
+BATCH_BYTES = 128 << 20
 """Vectors that are read together; each reading asks every part what it holds."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What `export_trailers12k` did: groups written, and for each set that was left out why."""
+    """What `export_trailers12k` did: groups written, and what was left out for lack of vectors; notes stop nothing."""
 
     labels: Path | None
     written: tuple[Path, ...]
@@ -53,18 +53,11 @@ def export_trailers12k(
     folder, progress = Path(directory), progress or Progress()
     study = Study.open(space, manifest, workspace, overrides)
     plan = study.plan()
-    ready: dict[Path, SetPlan] = {}
-    skipped = []
-    for s in plan.sets:
-        if s.missing or not plan.trailers:
-            count = f"{len(s.missing):,} of {len(plan.trailers):,} trailers"
-            skipped.append(f"{s.spec.name}: the store lacks {count}: {some(s.missing)}")
-        elif s.spec.backbone.name == FRAMES:
-            skipped.append(f"{s.spec.name}: holds frames, not vectors")
-        else:
-            ready[folder / set_name(s.spec, s.key)] = s
-    if not ready:
-        return Exported(None, (), tuple(skipped), ())
+    ready = {folder / set_name(s.spec, s.key): s for s in plan.sets if not s.missing and s.spec.backbone.name != FRAMES}
+    skipped = tuple(_left_out(plan))
+    notes = tuple(f"{s.spec.name}: holds frames, not vectors" for s in plan.sets if s.spec.backbone.name == FRAMES)
+    if not ready or not plan.trailers:
+        return Exported(None, (), skipped, notes)
     used, labels, store = study.manifest.subset(plan.trailers), folder / LABELS_FILE, study.workspace
     _check_targets(labels, used, ready, overwrite)
     widths = {path: _width(store, s) for path, s in ready.items()}
@@ -81,9 +74,16 @@ def export_trailers12k(
             write_set(path, _arrays(store, s, sizes[path], step), attributes, overwrite=overwrite)
     if not (labels.exists() and _same_labels(labels, used)):
         _write_labels(labels, used)
-    failed = sorted({f.mid for f in plan.failed})
-    notes = [f"left out, because their videos failed: {len(failed):,} trailers: {some(failed)}"] if failed else []
-    return Exported(labels, tuple(ready), tuple(skipped), tuple(notes))
+    return Exported(labels, tuple(ready), skipped, notes)
+
+
+def _left_out(plan: Plan) -> Iterator[str]:
+    for s in plan.sets:
+        if s.missing and s.spec.backbone.name != FRAMES:
+            count = f"{len(s.missing):,} of {len(plan.trailers):,} trailers"
+            yield f"{s.spec.name}: the store lacks {count}: {some(s.missing)}"
+    if failed := sorted({f.mid for f in plan.failed}):
+        yield f"{len(failed):,} trailers whose videos failed: {some(failed)}"
 
 
 def _check_targets(labels: Path, used: Manifest, groups: Iterable[Path], overwrite: bool) -> None:

@@ -51,7 +51,7 @@ def draw_groups(
     from_ = f"chance ({base:.1f}), zoomed below" if chance else "0, zoomed below"
     fixed = [f"all at {axis.fixed}"] if axis.fixed and len(axis.lines) > 1 else []
     notes = [" · ".join(data_notes(shown, rows)), *count_notes(shown, rows), f"Bars from {from_}", *fixed]
-    figure, (left, bottom, width, height) = make_figure(title, [n for n in notes if n], 4.1, left=0.9, bottom=0.85)
+    figure, (left, bottom, width, height) = make_figure(title, notes, 3.6, left=0.9, bottom=0.85)
     bars = figure.add_axes((left, bottom + 0.52 * height, width, 0.48 * height))
     zoomed = figure.add_axes((left, bottom, width, 0.45 * height), sharex=bars)
     for place, value in enumerate(axis.values):

@@ -34,7 +34,7 @@ COSTS = {
 """Row attribute -> axis title, short name, unit."""
 
 FRONT = "Pareto front"
-BODY = 4.1
+BODY = 3.4
 
 
 def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
@@ -79,8 +79,8 @@ def _draw(
 ) -> tuple[Figure, list[Row]]:
     costs, others = ([float(getattr(r, name)) / COSTS[name][2] for r in kept] for name in (cost, other))
     spreads = [r.metrics[metric] for r in kept]
-    notes = [" · ".join(data_notes(kept, rows)), *count_notes(kept, rows), f"area of a bubble: {COSTS[other][1]}"]
-    figure, place = make_figure(title, [n for n in notes if n], BODY, left=0.65, bottom=0.98)
+    notes = [" · ".join(data_notes(kept, rows)), *count_notes(kept, rows)]
+    figure, place = make_figure(title, notes, BODY, left=0.65, bottom=0.98)
     ax = figure.add_axes(place)
     logarithmic = cost == "multiply_adds"
     if logarithmic:

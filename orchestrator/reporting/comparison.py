@@ -158,6 +158,10 @@ def _notes(
         notes.append(f"Published rows that are not in this sweep: {lacking} of {len(slots)}.")
     if more := len(compared) - len(matched) - lacking:
         notes.append(f"Rows of ours that are not in the published table: {more} of {len(rows)}.")
+    for c in matched:
+        known = c.paper or c.code
+        if c.row and known and any(name not in known.settings for name in SETTINGS):
+            notes.append(f"{c.label}: ours is {c.row.label}; not all of that was published.")
     notes += explain_settings([c.row for c in matched if c.row], [c.label for c in matched])
     notes += _size_notes(matched, counting)
     papers = f"Table {table.number} of the paper (doi:10.1016/j.ipm.2023.103343)"
@@ -182,7 +186,7 @@ def _size_notes(matched: Sequence[ComparedRow], counting: Mapping[str, str] | No
             known = dict.fromkeys(b for b in str(c.row.settings["backbone"]).split("+") if b in counting)
             new = " ".join(counting[b] for b in known if b not in explained)
             explained |= known
-            why = new or ("as said of its parts." if known else "the reason is not known.")
+            why = new or ("as said above." if known else "the reason is not known.")
             notes.append(f"{c.label}, {' and '.join(far)}; {why}")
     return notes
 

@@ -73,7 +73,7 @@ def plot_mean_precision_recall(
     the tables. Pooling the parts would mix scores of different models. Thin black lines are the splits' pooled labels.
     """
     arrays = [(np.asarray(y), np.asarray(p)) for y, p in runs]
-    figure, place = make_figure(title, notes, 4.1, left=0.6, right=1.85, bottom=0.5)
+    figure, place = make_figure(title, notes, 3.7, left=0.6, right=1.85, bottom=0.5)
     ax = figure.add_axes(place)
     drawable = [i for i in range(len(genres)) if all(y[:, i].any() for y, _ in arrays)]
     for number, i in enumerate(drawable):

@@ -55,7 +55,7 @@ def draw_dots(
     near = level is not None and low - level < 0.6 * (high - low)
     notes = [" · ".join(data_notes(shown, rows)), *count_notes(shown, rows)]
     if level is not None and not near:
-        notes.append(f"chance (label prevalence): {level:.1f}, left of this scale")
+        notes.append(f"chance: {level:.1f}, left of this scale")
     published = any(d.paper or d.code for d in dots)
     line_height = 0.42 if published else 0.28
     margin = max(text_width(d.label, SUBTITLE) for d in dots) / 72 + 0.2
@@ -63,9 +63,7 @@ def draw_dots(
     body = 0.3 + line_height * len(dots)
     signs = _legend(dots, shown, level if near else None)
     bottom = 0.6 + 0.19 * -(-len(signs) // 3)
-    figure, place = make_figure(
-        title, [n for n in notes if n], body, left=min(margin, 3.4), right=values, bottom=bottom
-    )
+    figure, place = make_figure(title, notes, body, left=min(margin, 3.4), right=values, bottom=bottom)
     ax = figure.add_axes(place)
     for y, dot in enumerate(dots):
         _draw_dot(ax, y, dot, metric, published)

@@ -42,9 +42,9 @@ def draw_validation_curves(
     title = f"Validation loss and uAP by epoch · {sweep}"
     splits = max(len(r.splits) for r in kept)
     lines = f"thin: {splits} splits; thick: their mean as far as all of them go; " if splits > 1 else ""
-    notes = [n for n in (" · ".join(data_notes(kept, rows)), f"{lines}marks: the evaluated epochs") if n]
+    notes = [" · ".join(data_notes(kept, rows)), f"{lines}marks: the evaluated epochs"]
     legend = 0.19 * -(-len(kept) // 2)
-    figure, (left, bottom, width, height) = make_figure(title, notes, 4.6, left=0.65, bottom=0.5 + legend)
+    figure, (left, bottom, width, height) = make_figure(title, notes, 4.2, left=0.65, bottom=0.5 + legend)
     first = figure.add_axes((left, bottom + 0.53 * height, width, 0.47 * height))
     second = figure.add_axes((left, bottom, width, 0.47 * height), sharex=first)
     cropped = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from orchestrator.reporting.dots import Dot, draw_dots
 from orchestrator.reporting.epochs import draw_validation_curves
 from orchestrator.reporting.genres import draw_genre_areas, draw_heat_map
 from orchestrator.reporting.inputs import ComparedRow, ComparedTable, Plot, Report
+from orchestrator.reporting.notes import NOT_COMPARABLE
 from orchestrator.reporting.plots import plain_name, plot_axis
 from orchestrator.reporting.style import as_sentences, count_notes, data_notes
 from orchestrator.store.sweeps import SweepTable
@@ -45,9 +47,12 @@ def draw_table(report: Report, table: ComparedTable) -> list[Plot]:
     """Figures of the settings that a table varies; where those leave out a row of it, all its rows one by one."""
     rows = [r.row for r in table.rows if r.row]
     complete = [r for r in rows if r.complete]
-    published = any(r.paper or r.code for r in table.rows)
     if not complete:
         return []
+    if any(note.startswith(NOT_COMPARABLE) for note in table.notes):
+        # They stay in the table, which says why; beside each other on one scale they would be compared all the same.
+        table = replace(table, rows=tuple(replace(r, paper=None, code=None) for r in table.rows if r.row))
+    published = any(r.paper or r.code for r in table.rows)
     plots: list[Plot] = []
     covered: set[str] = set()
     for axis in _order(find_axes(complete), rows):
@@ -127,8 +132,7 @@ def _precision_recall(report: Report, complete: Sequence[Row], labels: Mapping[s
     title = f"Precision and recall of {name} · {report.sweep}"
     notes = data_notes([row], report.rows)
     lines = "thick: means over the splits at each recall; thin black: all labels of each split"
-    shown = [" · ".join(notes)] if notes else []
-    figure = plot_mean_precision_recall(parts, report.genres, title=title, notes=[*shown, lines])
+    figure = plot_mean_precision_recall(parts, report.genres, title=title, notes=[" · ".join(notes), lines])
     caption = f"Precision at each recall of {row.label} ({how}), averaged over {len(parts)} test parts: every genre and"
     caption += " all labels pooled (black). Areas are means over the splits, as in the tables."
     return [Plot("precision_recall", title, caption + as_sentences(notes), figure)]

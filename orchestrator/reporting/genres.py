@@ -54,7 +54,7 @@ def draw_genre_areas(
     if not names:
         return []
     title = f"Area under the precision-recall curve by genre · {sweep}"
-    notes = [n for n in (" · ".join(data_notes(chosen, rows)), *count_notes(chosen, rows)) if n]
+    notes = [" · ".join(data_notes(chosen, rows)), *count_notes(chosen, rows)]
     margin = max(text_width(n, SUBTITLE) for n in names) / 72 + 0.2
     line = 0.17 + 0.075 * len(chosen)
     legend = 0.19 * -(-(len(chosen) + 2) // 2)
@@ -117,7 +117,7 @@ def draw_heat_map(
     counts = count_notes(shown, rows)
     counts[0] = counts[0].replace(", bars: sample standard deviation", "")
     unsaid = f"where a label does not say it: {usual}" if usual else ""
-    notes = [n for n in (" · ".join(data_notes(shown, rows)), *counts, left_out, unsaid) if n]
+    notes = [" · ".join(data_notes(shown, rows)), *counts, left_out, unsaid]
     texts = [labels.get(r.key, r.label) + (" (R)" if "R" in r.marks else "") for r in shown]
     margin = min(max(text_width(t) for t in texts) / 72 + 0.15, 3.6)
     slanted = max(text_width(g) for g in names) / 72 > 0.9 * (7.2 - margin - 0.6) / (len(names) + 1)

@@ -53,7 +53,7 @@ def data_differs(report: Report, rows: Sequence[Row]) -> list[str]:
         reasons.append(f"{number} synthetic trailers, not Trailers12k".strip())
     elif counts and not _nearly_all(counts):
         reasons.append(f"{number} trailers, not Trailers12k's {TRAILERS:,}")
-    genres = report.genres or tuple(dict.fromkeys(g for r in rows for g in r.per_genre))
+    genres = _genres(report, rows)
     if genres and {g.lower() for g in genres} != set(GENRES):
         reasons.append(f"{len(genres)} genres ({', '.join(genres)}), not Trailers12k's ten")
     splits = sorted({len(r.splits) for r in rows})
@@ -63,12 +63,12 @@ def data_differs(report: Report, rows: Sequence[Row]) -> list[str]:
 
 
 def explain_data(report: Report, rows: Sequence[Row]) -> str | None:
-    """The note on whether rows and published numbers are of the same data; None where no row has a result yet."""
+    """The note on whether rows and published numbers are of the same data; None where that isn't known yet."""
     reasons = data_differs(report, rows)
     if reasons:
         return f"{NOT_COMPARABLE}: {'; '.join(reasons)}. The differences say nothing about how well the study is met."
     counts = sorted({r.trailers for r in rows if r.trailers is not None})
-    if not counts:
+    if not counts or not _genres(report, rows):
         return None
     some = "" if counts == [TRAILERS] else f" on {_range(counts)} of them"
     return (
@@ -96,6 +96,10 @@ def study_settings(row: Row) -> dict[str, Any]:
     spec = AGGREGATORS.get(str(row.settings.get("aggregator")))
     head = {f"aggregator.{k}": v for k, v in plain(spec()).items() if k != "name"} if spec else {}
     return head | {f"training.{k}": v for k, v in plain(TrainSpec()).items() if k != "seed"}
+
+
+def _genres(report: Report, rows: Sequence[Row]) -> tuple[str, ...]:
+    return report.genres or tuple(dict.fromkeys(g for r in rows for g in r.per_genre))
 
 
 def _nearly_all(counts: Sequence[int]) -> bool:

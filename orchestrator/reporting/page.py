@@ -23,7 +23,9 @@ from orchestrator.reporting.aggregate import (
     varied_axes,
 )
 from orchestrator.reporting.inputs import ComparedRow, ComparedTable, PublishedResult, RenderedPlot, Report
+from orchestrator.reporting.notes import NOT_COMPARABLE
 from orchestrator.reporting.provenance import describe_origin
+from orchestrator.reporting.side_by_side import format_deviations, format_difference
 from orchestrator.reporting.tables import format_spread
 
 ASSETS = Path(__file__).parent / "assets"
@@ -134,15 +136,20 @@ def _section(table: ComparedTable, number: int, figures: Sequence[dict[str, Any]
     published = any(compared.paper or compared.code for compared in table.rows)
     heading = table.table.title or table.table.name
     numbered = table.table.number and str(table.table.number) not in heading
-    against = f"; paper: Table {table.table.number}, Δ in points, Δ / sd in the paper's deviations" if published else ""
+    against = f" Below them the published numbers (Table {table.table.number} of the paper" if published else ""
+    if published:
+        code = any(compared.code for compared in table.rows)
+        against += f"{', and the authors’ code where it differs' if code else ''}). Δ: ours minus the paper's, "
+        against += "in points and in the paper's deviations."
     return {
         "anchor": f"table-{number}",
         "heading": f"Table {table.table.number}: {heading}" if numbered else heading,
         "question": table.table.question,
-        "caption": f"Areas in percent, mean ± sample standard deviation over the test sets{against}.",
+        "caption": f"Areas in percent, mean ± sample standard deviation over the test sets.{against}",
         "published": published,
         "rows": [_compared(compared, best) for compared in table.rows],
-        "notes": table.notes,
+        "warnings": [note for note in table.notes if note.startswith(NOT_COMPARABLE)],
+        "notes": [note for note in table.notes if not note.startswith(NOT_COMPARABLE)],
         "plots": figures,
     }
 
@@ -160,8 +167,8 @@ def _compared(compared: ComparedRow, best: dict[str, float]) -> dict[str, Any]:
                 "best": ours is not None and ours.mean == best.get(metric),
                 "paper": _published(paper, metric),
                 "code": other if other != _published(paper, metric) else "",
-                "difference": "" if gap is None else f"{gap:+.2f}",
-                "deviations": "" if deviations is None else f"{deviations:+.1f}",
+                "difference": "" if gap is None else format_difference(gap),
+                "deviations": "" if deviations is None else format_deviations(deviations),
             }
         )
     lacking = "not in this sweep" if row is None else "" if row.complete else row.progress

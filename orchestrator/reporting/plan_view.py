@@ -30,7 +30,11 @@ def show_plan(plan: Plan, cost: Estimate, console: Console | None = None) -> Non
     console.print(_sets(plan))
     _show_sharing(plan, console)
     _show_weights(plan, console)
-    if not cost.items:
+    if lost := facts["without_video"]:
+        console.print("can't be made, since the manifest names no video and the store has no vectors:")
+        for name, count in lost.items():
+            console.print(f"  {name} of {count:,} trailers")
+    if not cost.items and not facts["without_video"]:
         console.print("nothing is missing: `divita run` would only write the report")
         return
     console.print("to do:")
@@ -51,7 +55,7 @@ def _letters(plan: Plan) -> dict[str, str]:
 def _tables(plan: Plan) -> Grid:
     """A line a table, and what it comes to with the tables above it when each config and set counts once."""
     grid = Grid("table", box=None, pad_edge=False)
-    for heading in ("configs", "trials", "sets", "so far:", "configs", "trials", "sets"):
+    for heading in ("configs", "trials", "sets", "sum:", "configs", "trials", "sets"):
         grid.add_column(heading, justify="right")
     letters = _letters(plan)
     for table, counts in zip(plan.space.tables, plan.table_counts().values(), strict=True):
@@ -93,7 +97,7 @@ def _show_sharing(plan: Plan, console: Console) -> None:
 def _show_weights(plan: Plan, console: Console) -> None:
     """Weights that the missing work needs and this machine lacks."""
     starts = [c.config.start for c in plan.configs if c.config.start and not all(t.done for t in c.trials)]
-    needed = [s.spec.backbone for s in plan.sets if s.missing and s.spec.backbone.name != FRAMES]
+    needed = [s.spec.backbone for s in plan.sets if plan.computable(s) and s.spec.backbone.name != FRAMES]
     lacking = {b: why for b in dict.fromkeys([*needed, *starts]) if (why := weights_status(b)) != "ready"}
     published = [b for b in lacking if b.weights == "pretrained"]
     for backbone, why in lacking.items():

@@ -9,6 +9,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from orchestrator.errors import StoreError
@@ -50,7 +51,7 @@ def write_report(
 
     Each file is replaced whole. Files of an earlier report of this sweep that this one no longer makes are removed;
     other files in the folder stay. A plot that can't be drawn is named in the report instead. `draw` and `compose` are
-    by default `gallery.draw_all` and `page.compose_page`. Raises StoreError when the folder can't be written.
+    by default the gallery's and `page.compose_page`. Raises StoreError when the folder can't be written.
     """
     folder = Path(directory) / folder_name(report.sweep)
     tables = compare(report)
@@ -106,24 +107,28 @@ def _draw(report: Report, tables: Sequence[ComparedTable], draw: Draw | None) ->
     """The plots as bytes, and what could not be drawn: a figure's fault must not cost the tables."""
     from orchestrator.reporting.plots import render
 
-    draw = draw or _gallery()
     problems: list[str] = []
     rendered: list[RenderedPlot] = []
-    for plot in _until_fault(lambda: draw(report, tables), problems):
-        try:
-            png, svg = render(plot.figure, "png"), render(plot.figure, "svg")
-        except Exception as error:
-            problems.append(f"{plot.name}: {_say(error)}")
-        else:
-            rendered.append(RenderedPlot(folder_name(plot.name), plot.title, plot.caption, plot.table, png, svg))
+    for what, start in _gallery(report, tables) if draw is None else [("all", partial(draw, report, tables))]:
+        for plot in _until_fault(what, start, problems):
+            try:
+                png, svg = render(plot.figure, "png"), render(plot.figure, "svg")
+            except Exception as error:
+                problems.append(f"{plot.name}: {_say(error)}")
+            else:
+                rendered.append(RenderedPlot(folder_name(plot.name), plot.title, plot.caption, plot.table, png, svg))
     names = _distinct([p.name for p in rendered])
     return [replace(p, name=name) for p, name in zip(rendered, names, strict=True)], problems
 
 
-def _gallery() -> Draw:
-    from orchestrator.reporting.gallery import draw_all
+def _gallery(report: Report, tables: Sequence[ComparedTable]) -> list[tuple[str, Callable[[], Iterable[Plot]]]]:
+    """The parts of `gallery.draw_all`, so that a fault in one costs no other."""
+    from orchestrator.reporting.gallery import draw_across, draw_table
 
-    return draw_all
+    parts: list[tuple[str, Callable[[], Iterable[Plot]]]] = [
+        (f"those of {table.table.name}", partial(draw_table, report, table)) for table in tables
+    ]
+    return [*parts, ("those across the tables", partial(draw_across, report, tables))]
 
 
 def _page() -> Compose:
@@ -132,15 +137,14 @@ def _page() -> Compose:
     return compose_page
 
 
-def _until_fault(start: Callable[[], Iterable[Plot]], problems: list[str]) -> Iterator[Plot]:
-    """The plots up to the first that fails in the drawing; those after it are lost with it."""
-    last = None
+def _until_fault(what: str, start: Callable[[], Iterable[Plot]], problems: list[str]) -> Iterator[Plot]:
+    """The plots of a part up to the first that fails in the drawing; those after it are lost with it."""
     try:
         for plot in start():
-            last = plot
             yield plot
+            what = f"those after {plot.name}"
     except Exception as error:
-        problems.append(f"{f'what follows {last.name}' if last else 'all'}: {_say(error)}")
+        problems.append(f"{what}: {_say(error)}")
 
 
 def _say(error: Exception) -> str:
@@ -189,8 +193,8 @@ def _compose_markdown(report: Report, tables: Sequence[ComparedTable], plots: Se
 
 
 def _show_plot(plot: RenderedPlot, level: str) -> list[str]:
-    described = re.sub(r"([\\\[\]])", r"\\\1", " ".join(plot.caption.split())) or plot.title
-    picture = f"![{described}]({plot.name}.png)"
+    alternative = re.sub(r"([\\\[\]])", r"\\\1", plot.title)  # what is to be seen stands below
+    picture = f"![{alternative}]({plot.name}.png)"
     return [f"{level} {plot.title}", "", picture, "", f"{plot.caption} [As SVG]({plot.name}.svg).".lstrip(), ""]
 
 

@@ -20,7 +20,7 @@ from orchestrator.errors import StoreError, TrailerError
 from orchestrator.store.files import FileTree, map_files
 from orchestrator.store.parts import PartIndex, PartTable
 
-_DTYPES = {"float32": np.dtype("<f4"), "uint8": np.dtype("u1")}
+_DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "uint8": np.dtype("u1")}
 
 
 @dataclass(frozen=True)

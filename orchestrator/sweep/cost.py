@@ -72,17 +72,20 @@ def estimate(plan: Plan, rates: Mapping[str, float], frames: Mapping[str, int], 
             work[kind, unit] = work.get((kind, unit), 0.0) + units
 
     add("decode", "frames", sum(frames.get(mid, usual) for mid in plan.to_decode))
-    by_shot = {mid for s in plan.sets if s.spec.clip.strategy == "shot" for mid in s.missing}
+    by_shot = {mid for s in plan.sets if s.spec.clip.strategy == "shot" for mid in plan.computable(s)}
     add("shots", "frames", sum(frames.get(mid, usual) for mid in by_shot - detected))
     for s in plan.sets:
         clip, backbone = s.spec.clip, s.spec.backbone.name
-        length = sum(frames.get(m, usual) for m in s.missing)
-        clips = len(s.missing) * clip.frames if clip.strategy == "even" else length / clip.frames
+        missing = plan.computable(s)
+        length = sum(frames.get(m, usual) for m in missing)
+        clips = len(missing) * clip.frames if clip.strategy == "even" else length / clip.frames
         if entry(backbone).kind == "video":
             add(f"embed {backbone}", "frames", clips * clip.kept)
         elif entry(backbone).kind == "image":
             add(f"embed {backbone}", "clips", clips)
-    epochs = sum(c.config.training.epochs for c in plan.configs for t in c.trials if not t.done)
+    lost = plan.without_video.keys()
+    able = [c for c in plan.configs if not lost & set(c.embedding_keys)]
+    epochs = sum(c.config.training.epochs for c in able for t in c.trials if not t.done)
     add("train", "epochs at most", epochs)
     items = []
     for (kind, unit), units in work.items():

@@ -86,9 +86,19 @@ class Plan:
 
     @property
     def to_decode(self) -> tuple[str, ...]:
-        """Trailers with a missing row in some set, each decoded once, in manifest order."""
-        missing = {mid for s in self.sets for mid in s.missing}
+        """Trailers with a missing row in some set that have a video, each decoded once, in manifest order."""
+        missing = {mid for s in self.sets for mid in self.computable(s)}
         return tuple(mid for mid in self.trailers if mid in missing)
+
+    def computable(self, wanted: SetPlan) -> tuple[str, ...]:
+        """Trailers whose vectors are missing and can be made, since the manifest names a video."""
+        return tuple(mid for mid in wanted.missing if self.paths[mid] is not None)
+
+    @property
+    def without_video(self) -> dict[str, tuple[str, ...]]:
+        """Sets that can't be completed: key -> trailers whose vectors are missing and whose videos are not named."""
+        lost = {s.key: tuple(mid for mid in s.missing if self.paths[mid] is None) for s in self.sets}
+        return {key: mids for key, mids in lost.items() if mids}
 
     @property
     def trials(self) -> tuple[TrialPlan, ...]:
@@ -115,7 +125,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain values, for `divita plan --json`."""
-        done = sum(t.done for t in self.trials)
+        done, lost = sum(t.done for t in self.trials), self.without_video
         rows = sum(len(s.cached) for s in self.sets)
         missing = sum(len(s.missing) for s in self.sets)
         return {
@@ -136,6 +146,7 @@ class Plan:
                 "embedding_sets": sum(bool(s.missing) for s in self.sets),
                 "trials": len(self.trials) - done,
             },
+            "without_video": {s.spec.name: len(lost[s.key]) for s in self.sets if s.key in lost},
             "without_sharing": {
                 "decode_passes": len(self.configs),
                 "backbone_passes": sum(s.backbone.name != FRAMES for c in self.configs for s in c.config.streams),

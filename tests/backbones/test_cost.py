@@ -11,7 +11,7 @@ from orchestrator.backbones.cost import COUNTING_NOTES, Cost, backbone_cost
 from orchestrator.backbones.registry import BACKBONES, entry
 from orchestrator.errors import InputError
 from orchestrator.heads.registry import build_head, count_parameters
-from orchestrator.specs import TransformerSpec
+from orchestrator.specs import BackboneSpec, ClipSpec, Config, EmbeddingSpec
 
 PUBLISHED = {
     "shufflenet_2d": (1.7, 4.3),
@@ -26,7 +26,8 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_with_the_head_are_within_5_percent_of_the_published(name):
-    head = build_head(TransformerSpec(), [entry(name).width], genres=10)
+    config = Config((EmbeddingSpec(ClipSpec("shot", 24), BackboneSpec(name)),))
+    head = build_head(config, [entry(name).width], genres=10)
     millions = (backbone_cost(name, 24).parameters + count_parameters(head)) / 1e6
     assert millions == pytest.approx(PUBLISHED[name][0], rel=0.05)
 
@@ -42,16 +43,16 @@ def test_multiply_adds_of_swin_2d_are_those_that_torchvision_documents_not_the_s
     assert (cost.multiply_adds - cost.attention) / 1e9 == pytest.approx(4.35, abs=0.005)
     assert cost.attention / 1e9 == pytest.approx(0.14, abs=0.005)
     assert all(number in COUNTING_NOTES["swin_2d"] for number in ("3.80", "4.35", "0.14", "4.49"))
-    assert 30 * 3.80 == pytest.approx(PUBLISHED["swin_2d"][1])
+    assert PUBLISHED["swin_2d"][1] == pytest.approx(30 * 3.80)
 
 
 def test_multiply_adds_of_swin_3d_agree_with_the_study_s_by_the_rule_that_its_note_gives():
     whole, shorter = backbone_cost("swin_3d", 32), backbone_cost("swin_3d", 24)
     assert (whole.multiply_adds - whole.attention) / 1e9 == pytest.approx(69.8, abs=0.05)
-    assert 30 * 0.75 * 69.8 == pytest.approx(PUBLISHED["swin_3d"][1], rel=0.013)
-    assert (shorter.multiply_adds - shorter.attention) / 1e9 == pytest.approx(58.0, abs=0.05)
+    assert PUBLISHED["swin_3d"][1] == pytest.approx(30 * 0.75 * 69.8, rel=0.013)
+    assert (shorter.multiply_adds - shorter.attention) / 1e9 == pytest.approx(57.9, abs=0.05)
     assert shorter.attention / 1e9 == pytest.approx(17.9, abs=0.05)
-    assert all(number in COUNTING_NOTES["swin_3d"] for number in ("53.0", "69.8", "58.0", "17.9"))
+    assert all(number in COUNTING_NOTES["swin_3d"] for number in ("53.0", "69.8", "57.9", "17.9"))
 
 
 def test_the_3d_shufflenet_s_parameters_and_multiply_adds_are_the_published_ones():
@@ -103,11 +104,11 @@ def test_counting_is_quiet_small_and_quick():
         "from orchestrator.backbones.cost import backbone_cost\n"
         "backbone_cost('x3d_s_3d', 24)\n"  # imports of all libraries
         "before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()\n"
-        "for name in ('swin_b_3d', 'vgg16_2d', 'siglip_vitb16_2d', 'csn_r101_3d'): backbone_cost(name, 32)\n"
+        "for name in ('swin_b_3d', 'vgg16_2d'): backbone_cost(name, 32)\n"
         "print(time.monotonic() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     seconds, mebibytes = map(float, done.stdout.split())
-    assert seconds < 20
+    assert seconds < 10
     assert mebibytes < 200

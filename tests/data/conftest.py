@@ -20,6 +20,8 @@ class Publisher:
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, list[str]] = field(default_factory=dict)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
+    busy: bool = False
+    """True where probes, too, meet faults."""
 
     @property
     def fetched(self) -> list[tuple[str, str | None]]:
@@ -31,9 +33,14 @@ def _handler(publisher: Publisher) -> type[http.server.BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             name, span = urlsplit(self.path).path.strip("/"), self.headers.get("Range")
             publisher.asked.append((name, span))
+            if name.startswith("moved/"):
+                self.send_response(302)
+                self.send_header("Location", self.path.replace("/moved", ""))
+                self.end_headers()
+                return
             data = publisher.files.get(name)
             faults = publisher.faults.get(name, [])
-            fault = faults.pop(0) if faults and span != "bytes=0-0" else ""
+            fault = faults.pop(0) if faults and (span != "bytes=0-0" or publisher.busy) else ""
             if data is None or fault.isdigit():
                 self.send_error(int(fault or 404))
                 return

@@ -62,6 +62,21 @@ def test_a_dropped_connection_goes_on_where_it_broke(publisher: Any, tmp_path: P
     assert len(told.lines) == 2 and f"going on from byte {half:,}" in told.lines[0]
 
 
+def test_a_file_that_moved_is_continued_where_it_is(publisher: Any, tmp_path: Path) -> None:
+    transfer = transfer_of(publisher, tmp_path)
+    moved = Transfer(transfer.url.replace("/file", "/moved/file"), transfer.target, transfer.md5)
+    moved.part.write_bytes(CONTENT[:1000])
+    run(moved)
+    assert publisher.fetched == [("moved/file", "bytes=1000-"), ("file", "bytes=1000-")]
+
+
+def test_a_server_that_is_busy_now_may_have_a_size_later(publisher: Any, tmp_path: Path) -> None:
+    transfer = transfer_of(publisher, tmp_path)
+    publisher.busy, publisher.faults["file"] = True, ["429"]
+    assert remote_size(transfer.url, IMPATIENT) is None
+    assert remote_size(transfer.url, IMPATIENT) == len(CONTENT)
+
+
 def test_a_part_of_an_earlier_process_is_continued(publisher: Any, tmp_path: Path) -> None:
     transfer = transfer_of(publisher, tmp_path)
     transfer.part.write_bytes(CONTENT[:1000])

@@ -18,6 +18,7 @@ from orchestrator.published import export_trailers12k, import_trailers12k
 from orchestrator.published.naming import published_spec, set_name
 from orchestrator.specs import BackboneSpec, ClipSpec, EmbeddingSpec
 from orchestrator.store.embeddings import EmbeddingRow
+from orchestrator.store.failures import Failure
 from orchestrator.store.workspace import Workspace
 from orchestrator.sweep.identity import embedding_key
 
@@ -89,6 +90,15 @@ def test_a_set_that_lacks_trailers_is_named_and_left_out(record: Any, space: Pat
     assert f"written: {out / 'trailers_i_swin_fpc24.zarr'}" in ran.stdout
     assert "left out: swin_3d shot-24 24fps: the store lacks 20 of 20 trailers: tt0000000, tt0000001" in ran.stdout
     assert sorted(p.name for p in out.iterdir()) == ["mtgc.csv", "trailers_i_swin_fpc24.zarr"]
+
+
+def test_trailers_that_failed_are_named_and_left_out_of_the_labels(record: Any, space: Path, tmp_path: Path) -> None:
+    made, workspace, out = record(["swin_2d", "swin_3d"]), tmp_path / "workspace", tmp_path / "out"
+    keys = tuple(import_trailers12k(made.folder, workspace=workspace).sets[i].key for i in (0, 1))
+    Workspace(workspace).failures.record([Failure("tt0000003", None, "decode", "torn", keys)])
+    done = export_trailers12k(out, made.labels, space=space, workspace=workspace)
+    assert done.skipped == ("1 trailers whose videos failed: tt0000003",) and len(done.written) == 2
+    assert len(load_manifest(out / "mtgc.csv")) == 19 == len(set(zarr.open(str(done.written[0]), mode="r")))
 
 
 def test_nothing_complete_writes_nothing(record: Any, space: Path, tmp_path: Path) -> None:

@@ -6,7 +6,10 @@ import pytest
 
 from orchestrator.reporting.comparison import compare, is_published, size_differences
 from orchestrator.reporting.notes import GENRES as TEN
+from orchestrator.reporting.published import load_published
 from orchestrator.specs import ConvSpec, CTTSpec, MeanSpec, TransformerSpec
+from orchestrator.store.sweeps import SweepTable
+from orchestrator.sweep.space import load_space
 
 
 def said(table, start: str) -> list[str]:
@@ -68,6 +71,7 @@ def test_settings_that_were_not_published_fit_any(sweep, config, beside) -> None
     assert first.startswith("ctt_mmc_a: resnet_2d even-240 ") and second.startswith("ctt_mmc_a: vgg16_2d even-60 ")
     assert others == ["fastvideo", "timesformer", "divita swin_2d", "divita swin_3d"]
     assert table.rows[-1].row is not None
+    assert said(table, f"{first}: ours is resnet_2d even-240 ") and not said(table, "divita swin_3d: ours")
 
 
 def test_rows_that_were_not_published_come_last(sweep, config, beside) -> None:
@@ -164,6 +168,12 @@ def test_without_a_result_nothing_is_claimed_about_the_data(sweep, config, besid
     assert not said(table, "Taken") and not said(table, "Not comparable")
 
 
+def test_without_known_genres_nothing_is_claimed_about_the_data(sweep, config, beside) -> None:
+    sweep.add(config(), [75.0] * 3, trailers=12_000, per_genre={})
+    table = beside("6")
+    assert not said(table, "Taken") and not said(table, "Not comparable")
+
+
 def test_random_weights_are_compared_and_said_to_mean_nothing(sweep, config, beside) -> None:
     sweep.add(config(weights="random"), [60.0] * 3)
     table = beside("10")
@@ -186,7 +196,7 @@ def test_sizes_further_off_are_explained_by_how_they_were_counted(sweep, config,
     table = beside("10", counting={"swin_2d": "attention is counted, too.", "resnet_2d": "so it is."})
     assert said(table, "swin_2d") == ["swin_2d, +18.2% multiply-adds; attention is counted, too."]
     assert said(table, "resnet_2d,") == ["resnet_2d, +16.7% parameters and +9.8% multiply-adds; so it is."]
-    assert said(table, "resnet_2d+")[0].endswith("; as said of its parts.")
+    assert said(table, "resnet_2d+")[0].endswith("; as said above.")
     assert beside("10").notes.count("swin_2d, +18.2% multiply-adds; the reason is not known.") == 1
 
 
@@ -200,3 +210,17 @@ def test_multiply_adds_of_other_snippets_are_not_compared(sweep, config, beside)
     sweep.add(config("swin_3d", length=10), [72.0] * 3, multiply_adds=1, parameters=1)
     table = beside("8")
     assert all(size_differences(row) == (None, None) for row in table.rows)
+
+
+def test_the_shipped_study_has_one_config_for_every_published_row(sweep, report) -> None:
+    space = load_space("study")
+    for made, names in space.tables_of().items():
+        sweep.add(made, [70.0] * 3, tables=names, trailers=12_000)
+    tables = tuple(SweepTable(t.name, t.title, t.question, t.number, t.axes) for t in space.tables)
+    compared = compare(report(sweep.rows(12_000), *tables, genres=TEN))
+    assert [t.table.number for t in compared] == ["6", "7", "8", "9", "10", "11"]
+    for table in compared:
+        published = {p.label for p in load_published() if (p.source, p.table) == ("paper", table.table.number)}
+        assert [row.label for row in table.rows if row.row and row.paper] == [row.label for row in table.rows]
+        assert {row.label for row in table.rows} == published and len(table.rows) == len(published)
+        assert not said(table, "Not the study's settings") and not said(table, "Not comparable")

@@ -64,7 +64,7 @@ def test_numbers_are_those_of_the_other_forms(backbones) -> None:
     assert r"\quad ours & \textbf{76.00} $\pm$ 1.00 & \textbf{73.00} $\pm$ 1.00" in text
     assert r"\quad difference (sd) & +0.43 (+0.7) & +2.52 (+6.1)" in text
     assert r"28.0 & 1600.0 \\" in text and r"27.9 & 1590.0 \\" in text
-    assert r"\multicolumn{4}{c}{2 of 3 splits}" in text and "99" not in text
+    assert r"\multicolumn{4}{c}{2 of 3 splits}" in text and "99.00" not in text
 
 
 def test_marks_are_superscripts_with_their_meaning_below(backbones) -> None:

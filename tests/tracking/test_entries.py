@@ -56,6 +56,14 @@ def test_a_trial_looks_the_same_whether_its_config_is_complete_or_not(made) -> N
     assert describe_trial(records[0], whole) == describe_trial(records[0], part)
 
 
+def test_what_a_config_costs_and_where_its_vectors_come_from_is_logged_with_both_runs(made) -> None:
+    made.add()
+    for run in describe(made, head_parameters=34, multiply_adds=5_000_000_000, published=True):
+        costs = {p.name: p.value for p in run.metrics}
+        assert (costs["parameters"], costs["head_parameters"], costs["multiply_adds"]) == (1234, 34, 5e9)
+        assert run.tags["divita.published_representations"] == "yes"
+
+
 def test_only_the_result_is_in_the_fingerprint(made) -> None:
     made.add()
     parent, child = describe(made)
