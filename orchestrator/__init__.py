@@ -20,6 +20,9 @@ _PLACES = {
     "write_splits": "orchestrator.data.splits",
     "synthesize": "orchestrator.data.synth",
     "load_space": "orchestrator.sweep.space",
+    "download_trailers12k": "orchestrator.trailers12k",
+    "export_trailers12k": "orchestrator.trailers12k",
+    "import_trailers12k": "orchestrator.trailers12k",
     "Workspace": "orchestrator.store.workspace",
 }
 

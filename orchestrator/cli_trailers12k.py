@@ -53,7 +53,7 @@ def import_(
 ) -> None:
     """Read the published files into embedding sets. Running it again adds nothing that is there."""
     from orchestrator.progress import shown_progress
-    from orchestrator.published import import_trailers12k
+    from orchestrator.trailers12k import import_trailers12k
 
     done = import_trailers12k(directory, workspace=workspace, files=files or (), progress=shown_progress())
     for s in done.sets:
@@ -79,7 +79,7 @@ def export(
 ) -> None:
     """Write embedding sets as the authors' code reads them: Zarr v2 groups and mtgc.csv."""
     from orchestrator.progress import shown_progress
-    from orchestrator.published import export_trailers12k
+    from orchestrator.trailers12k import export_trailers12k
 
     done = export_trailers12k(
         directory, data, space=space, workspace=workspace, overwrite=overwrite, progress=shown_progress()

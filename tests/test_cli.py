@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ["demo", "plan", "extract", "run", "status", "report", "ui", "splits", "synth"]
+COMMANDS = ["demo", "plan", "extract", "run", "status", "report", "ui", "splits", "synth", "trailers12k"]
 
 
 def divita(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

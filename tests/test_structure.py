@@ -16,7 +16,7 @@ LAYERS = [
     {"progress", "store"},
     {"data", "video", "backbones", "heads", "training"},
     {"engine", "sweep", "reporting", "tracking"},
-    {"study", "api", "published"},
+    {"study", "api", "trailers12k"},
     {"cli", "cli_trailers12k", "__init__", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from orchestrator.reporting.aggregate import Row, Spread
 from orchestrator.reporting.inputs import Plot
@@ -114,7 +115,9 @@ def _set_limits(ax: Axes, costs: Sequence[float], spreads: Sequence[Spread], log
     if logarithmic:
         room = (high / low) ** 0.12 if high > low else 2.0
         ax.set_xlim(low / room, high * room)
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
     else:
         ax.set_xlim(min(0.0, low), high + 0.14 * high)
     bottom, top = min(s.mean - (s.std or 0.0) for s in spreads), max(s.mean + (s.std or 0.0) for s in spreads)
@@ -175,8 +178,8 @@ def _add_in_points(figure: Figure, line: Line2D, start: tuple[float, float], end
 def _add_legend(figure: Figure, kept: Sequence[Row], others: Sequence[float], other: str) -> None:
     """The front, and what bubbles of the smallest and the largest config stand for."""
     handles = [Line2D([], [], color="black", linewidth=1.2, label=FRONT)]
-    for value in sorted({min(others), max(others)}):
-        shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    ends = {f"{value:,.0f}" if value >= 100 else f"{value:.3g}": value for value in (min(others), max(others))}
+    for shown, value in ends.items():
         size = float(np.sqrt(_area(value, others)))
         handles.append(
             Line2D(

@@ -20,7 +20,7 @@ from orchestrator.reporting.epochs import draw_validation_curves
 from orchestrator.reporting.genres import draw_genre_areas, draw_heat_map
 from orchestrator.reporting.inputs import ComparedRow, ComparedTable, Plot, Report
 from orchestrator.reporting.notes import NOT_COMPARABLE
-from orchestrator.reporting.plots import plain_name, plot_axis
+from orchestrator.reporting.plots import MAX_COLOURED, plain_name, plot_axis
 from orchestrator.reporting.style import as_sentences, count_notes, data_notes
 from orchestrator.store.sweeps import SweepTable
 
@@ -160,7 +160,9 @@ def _lines(report: Report, table: ComparedTable, axis: Axis, rows: Sequence[Row]
     figure = plot_axis(axis, rows, report.chance, sweep=heading, metric=METRIC, published=published)
     shown = [r for line in axis.lines for r in line.rows.values()]
     best = max(shown, key=lambda r: r.metrics[METRIC].mean)
-    caption = f"{METRIC} by {plain_name(axis.name)}, mean and sample standard deviation over the splits."
+    many = len(axis.lines) > MAX_COLOURED
+    what = "grey: each config's mean over the splits" if many else "mean and sample standard deviation over the splits"
+    caption = f"{METRIC} by {plain_name(axis.name)}; {what}."
     if axis.paired:
         caption += " Lines join configs that differ in nothing else."
     else:

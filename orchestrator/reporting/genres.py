@@ -15,6 +15,7 @@ from orchestrator.reporting.style import (
     MARKERS,
     SMALL,
     SUBTITLE,
+    WIDTH,
     as_sentences,
     count_notes,
     data_notes,
@@ -120,7 +121,7 @@ def draw_heat_map(
     notes = [" · ".join(data_notes(shown, rows)), *counts, left_out, unsaid]
     texts = [labels.get(r.key, r.label) + (" (R)" if "R" in r.marks else "") for r in shown]
     margin = min(max(text_width(t) for t in texts) / 72 + 0.15, 3.6)
-    slanted = max(text_width(g) for g in names) / 72 > 0.9 * (7.2 - margin - 0.6) / (len(names) + 1)
+    slanted = max(text_width(g) for g in names) / 72 > 0.9 * (WIDTH - margin - 0.6) / (len(names) + 1)
     heading = 0.55 if slanted else 0.25
     figure, (left, bottom, width, height) = make_figure(
         title, notes, heading + 0.215 * len(shown), left=margin, right=0.1, bottom=0.6
@@ -156,17 +157,11 @@ def draw_heat_map(
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     inches_high = figure.get_size_inches()[1]
-    bar = figure.colorbar(mesh, cax=figure.add_axes((left, 0.36 / inches_high, 0.45 * width, 0.11 / inches_high)),
-                          orientation="horizontal")  # fmt: skip
+    key = figure.add_axes((2.55 / WIDTH, 0.36 / inches_high, 2.4 / WIDTH, 0.11 / inches_high))
+    bar = figure.colorbar(mesh, cax=key, orientation="horizontal")
     bar.ax.tick_params(labelsize=SMALL, length=2)
     bar.outline.set_visible(False)
-    figure.text(
-        left + 0.47 * width,
-        0.415 / inches_high,
-        "area under the precision-recall curve (%)",
-        fontsize=SMALL,
-        va="center",
-    )
+    figure.text(0.011, 0.415 / inches_high, "area under the curve of a genre (%)", fontsize=SMALL, va="center")
     order = "most frequent first" if prevalence else "highest mean first"
     caption = f"Mean area of each genre ({order}) for every complete config, highest uAP first."
     caption += as_sentences([*data_notes(shown, rows), *counts[1:], left_out, unsaid])

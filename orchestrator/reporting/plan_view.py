@@ -37,7 +37,8 @@ def show_plan(plan: Plan, cost: Estimate, console: Console | None = None) -> Non
     if not cost.items and not facts["without_video"]:
         console.print("nothing is missing: `divita run` would only write the report")
         return
-    console.print("to do:")
+    if cost.items:
+        console.print("to do:")
     for item in cost.items:
         time = "no rate measured here yet" if item.seconds is None else f"about {_duration(item.seconds)} of one core"
         console.print(f"  {item.kind}: {item.units:,.0f} {item.unit}, {time}")

@@ -53,8 +53,8 @@ class SweepRecord:
     """A named search space as it was run last: all that status and report need beside the ledger.
 
     `space` holds the text of the YAML and of every file it includes, by file name; `overrides` the fields that the
-    command replaced; `labels` the digest of ids, labels and parts; `chance` the label prevalence on each split's test part by metric; `failures` the trailers that no
-    trial uses; `updated` is a time in ISO 8601.
+    command replaced; `labels` the digest of ids, labels and parts; `chance` the label prevalence on each split's test
+    part by metric; `failures` the trailers that no trial uses; `updated` is a time in ISO 8601.
     """
 
     name: str

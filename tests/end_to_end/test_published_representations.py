@@ -17,7 +17,7 @@ from orchestrator.data.splits import write_splits
 Divita = Callable[..., subprocess.CompletedProcess[str]]
 
 TRAILERS, WIDTH = 600, 768
-GENRES = "action adventure comedy crime drama fantasy horror romance sci-fi thriller".split()
+GENRES = ["action", "adventure", "comedy", "crime", "drama", "fantasy", "horror", "romance", "sci-fi", "thriller"]
 FILES = {"swin_2d": "trailers_i_swin_fpc24.zarr", "swin_3d": "trailers_ik_swin_fps24_fpc24.zarr"}
 
 

@@ -15,10 +15,10 @@ from orchestrator.api import plan_sweep
 from orchestrator.cli_trailers12k import app
 from orchestrator.data.trailers12k import PUBLISHED, is_published
 from orchestrator.errors import InputError, StoreError
-from orchestrator.published import import_trailers12k
-from orchestrator.published.naming import published_spec
 from orchestrator.store.workspace import Workspace
 from orchestrator.sweep.identity import embedding_identity, embedding_key
+from orchestrator.trailers12k import import_trailers12k
+from orchestrator.trailers12k.naming import published_spec
 
 SIX = [f.backbone for f in PUBLISHED if f.backbone]
 

@@ -14,11 +14,11 @@ from orchestrator.data.trailers12k import LABELS_FILE, is_published, some
 from orchestrator.data.zarr_sets import FEATURES, Vectors, check_free, write_set
 from orchestrator.errors import InputError, StoreError
 from orchestrator.progress import Progress, Step
-from orchestrator.published.naming import EXPORT_ATTRIBUTE, batches, check_room, set_name
 from orchestrator.specs import FRAMES
 from orchestrator.store.workspace import Workspace
 from orchestrator.study import StrPath, Study
 from orchestrator.sweep.plan import Plan, SetPlan
+from orchestrator.trailers12k.naming import EXPORT_ATTRIBUTE, batches, check_room, set_name
 
 BATCH_BYTES = 128 << 20
 """Vectors that are read together; each reading asks every part what it holds."""

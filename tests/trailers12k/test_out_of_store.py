@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from orchestrator.cli_trailers12k import app
 from orchestrator.data.manifest import load_manifest
 from orchestrator.errors import InputError
-from orchestrator.published import export_trailers12k, import_trailers12k
-from orchestrator.published.naming import published_spec, set_name
 from orchestrator.specs import BackboneSpec, ClipSpec, EmbeddingSpec
 from orchestrator.store.embeddings import EmbeddingRow
 from orchestrator.store.failures import Failure
 from orchestrator.store.workspace import Workspace
 from orchestrator.sweep.identity import embedding_key
+from orchestrator.trailers12k import export_trailers12k, import_trailers12k
+from orchestrator.trailers12k.naming import published_spec, set_name
 
 
 @pytest.fixture

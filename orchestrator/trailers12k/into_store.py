@@ -25,12 +25,12 @@ from orchestrator.data.unpack import unpack_group
 from orchestrator.data.zarr_sets import ZarrSet
 from orchestrator.errors import InputError
 from orchestrator.progress import Progress
-from orchestrator.published.naming import EXPORT_ATTRIBUTE, batches, check_room, published_spec
 from orchestrator.store.embeddings import EmbeddingRow
 from orchestrator.store.files import map_files
 from orchestrator.store.workspace import Workspace
 from orchestrator.study import StrPath
 from orchestrator.sweep.identity import embedding_identity, embedding_key
+from orchestrator.trailers12k.naming import EXPORT_ATTRIBUTE, batches, check_room, published_spec
 
 BATCH_BYTES = 64 << 20
 """Vectors that are held and written together."""
