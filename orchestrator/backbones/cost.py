@@ -16,23 +16,10 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from orchestrator.backbones.networks import BUILDERS
+from orchestrator.backbones.networks import build_without_memory
 from orchestrator.backbones.random_weights import seeded
 from orchestrator.backbones.records import BackboneEntry
 from orchestrator.backbones.registry import entry
-
-COUNTING_NOTES: dict[str, str] = {
-    "swin_2d": (
-        "published: 3.80 G an image; no rule we know of gives it: convolutions and layers with weights take 4.35 G, "
-        "attention's products 0.14 G, together 4.49 G as torchvision documents."
-    ),
-    "swin_3d": (
-        "published: 53.0 G a clip of 24 frames, which is, within 1.3%, three quarters of a clip of 32 without "
-        "attention's products (69.8 G); counted here is what 24 frames take: 12 moments are padded to two windows of 8 "
-        "(57.9 G), and attention's products (17.9 G) are added."
-    ),
-}
-"""By backbone, why our multiply-adds differ by more than 5% from the published ones (FIDELITY, Backbones)."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +50,12 @@ def backbone_cost(name: str, frames: int) -> Cost:
 @cache
 def _count(name: str, frames: int) -> Cost:
     row = entry(name)
-    with warnings.catch_warnings(), seeded(0), torch.device("meta"), torch.no_grad():
+    with warnings.catch_warnings(), seeded(0), torch.no_grad():
         warnings.simplefilter("ignore")
-        network = BUILDERS[row.builder](row, None).eval().requires_grad_(False)
+        network = build_without_memory(row).eval().requires_grad_(False)
         counter = FlopCounterMode(display=False)
         with counter:
-            features = network(torch.empty(_shape(row, frames)))
+            features = network(torch.empty(_shape(row, frames), device="meta"))
     if features.shape != (1, row.width):
         raise RuntimeError(f"{name} gave {tuple(features.shape)} for {frames} frames, not (1, {row.width})")
     counts = counter.get_flop_counts()["Global"]

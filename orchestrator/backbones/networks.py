@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from orchestrator.backbones.checkpoint import fit, read_checkpoint
@@ -29,16 +30,17 @@ def build_torchvision(row: BackboneEntry, checkpoint: Path | None) -> nn.Module:
 
 
 def build_pytorchvideo(row: BackboneEntry, checkpoint: Path | None) -> nn.Module:
-    """A hub function of pytorchvideo whose network ends in its ResNetBasicHead (X3D, Slow, C2D, I3D, CSN)."""
+    """A hub function of pytorchvideo whose network ends in its ResNetBasicHead (X3D, Slow, C2D, I3D, CSN), or MViT."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its imports use what torch has since deprecated
         from pytorchvideo.models import hub
 
     network: nn.Module = getattr(hub, row.model)(pretrained=False, **row.options)
-    head = network.get_submodule("blocks")[-1]  # type: ignore[index]
-    # Its pooling is made for one clip size; average over whatever comes instead. X3D pools between two convolutions.
-    owner = head.pool if hasattr(head.pool, "pool") else head
-    owner.pool = nn.AdaptiveAvgPool3d(1)
+    head: nn.Module = getattr(network, "head", None) or network.get_submodule("blocks")[-1]  # type: ignore[index]
+    if hasattr(head, "pool"):
+        # It is made for one clip size; average over whatever comes instead. X3D pools between two convolutions.
+        owner = head.pool if hasattr(head.pool, "pool") else head
+        owner.pool = nn.AdaptiveAvgPool3d(1)
     # Stop before dropout and softmax.
     head.dropout = head.activation = None
     return _headless(network, row, checkpoint)
@@ -55,6 +57,15 @@ BUILDERS: dict[str, Callable[[BackboneEntry, Path | None], nn.Module]] = {
     "timm": build_timm,
     "own": build_own,
 }
+
+
+def build_without_memory(row: BackboneEntry) -> nn.Module:
+    """The network on torch's meta device: shapes and nothing else, to count or to look at."""
+    try:
+        with torch.device("meta"):
+            return BUILDERS[row.builder](row, None)
+    except RuntimeError:  # pytorchvideo's MViT asks tensors for their values while it is built
+        return BUILDERS[row.builder](row, None).to("meta")
 
 
 def _headless(network: nn.Module, row: BackboneEntry, checkpoint: Path | None) -> nn.Module:

@@ -219,6 +219,18 @@ VIDEO = (
     _pytorchvideo("x3d_l_3d", "x3d_l", "blocks.5.proj", 224, "X3D_L.pyth", "16 frames, every 5th"),
     _pytorchvideo("slow_r50_3d", "slow_r50", "blocks.5.proj", 224, "SLOW_8x8_R50.pyth", "8 frames, every 8th"),
     _pytorchvideo("c2d_r50_3d", "c2d_r50", "blocks.6.proj", 224, "C2D_8x8_R50.pyth", "8 frames, every 8th"),
+    BackboneEntry(
+        name="mvit_b_16x4_3d",
+        kind="video",
+        network="pytorchvideo:mvit_base_16x4",
+        classifier="head.proj",
+        width=768,
+        preprocessing=replace(FACEBOOK, frames=16),
+        weights=UrlFile("https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/MVIT_B_16x4.pyth"),
+        pretraining="Kinetics-400",
+        source="pytorchvideo hub mvit_base_16x4 (16 frames, every 4th; here evenly spaced in the clip)",
+        licence=PYTORCHVIDEO_LICENCE,
+    ),
     _pytorchvideo("csn_r101_3d", "csn_r101", "blocks.5.proj", 224, "CSN_32x2_R101.pyth", "32 frames, every 2nd"),
 )
 # fmt: on

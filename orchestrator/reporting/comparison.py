@@ -180,7 +180,7 @@ def _size_notes(matched: Sequence[ComparedRow], counting: Mapping[str, str] | No
         far = [f"{100 * gap:+.1f}% {what}" for what, gap in parts if gap is not None and abs(gap) > CLOSE]
         if far and c.row is not None:
             if counting is None:
-                from orchestrator.backbones.cost import COUNTING_NOTES
+                from orchestrator.backbones.counting import COUNTING_NOTES
 
                 counting = COUNTING_NOTES
             known = dict.fromkeys(b for b in str(c.row.settings["backbone"]).split("+") if b in counting)

@@ -18,6 +18,7 @@ from orchestrator.reporting.style import (
     count_notes,
     data_notes,
     face,
+    fit,
     hollow_handle,
     make_figure,
     published_handle,
@@ -26,6 +27,10 @@ from orchestrator.reporting.style import (
 )
 
 CODE_LABEL = "published (authors' code)"
+
+
+WIDEST = 3.0
+"""Inches for the names of the configs."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +63,20 @@ def draw_dots(
         notes.append(f"chance: {level:.1f}, left of this scale")
     published = any(d.paper or d.code for d in dots)
     line_height = 0.42 if published else 0.28
-    margin = max(text_width(d.label, SUBTITLE) for d in dots) / 72 + 0.2
+    names = [fit(d.label, WIDEST, SUBTITLE) for d in dots]
+    margin = max(text_width(name, SUBTITLE) for name in names) / 72 + 0.2
     values = 0.95
     body = 0.3 + line_height * len(dots)
     signs = _legend(dots, shown, level if near else None)
     bottom = 0.6 + 0.19 * -(-len(signs) // 3)
-    figure, place = make_figure(title, notes, body, left=min(margin, 3.4), right=values, bottom=bottom)
+    figure, place = make_figure(title, notes, body, left=margin, right=values, bottom=bottom)
     ax = figure.add_axes(place)
     for y, dot in enumerate(dots):
         _draw_dot(ax, y, dot, metric, published)
     if near and level is not None:
         ax.axvline(level, color="black", linestyle="--", linewidth=1.2)
     ax.set_ylim(len(dots) - 0.5, -0.6)
-    ax.set_yticks(range(len(dots)), [d.label for d in dots], fontsize=SUBTITLE)
+    ax.set_yticks(range(len(dots)), names, fontsize=SUBTITLE)
     ax.set_xlabel(f"{metric} on the test part (%)", fontsize=SUBTITLE + 0.5)
     ax.margins(x=0.06)
     tidy(ax, "x")

@@ -150,8 +150,12 @@ def _choose_costs(complete: Sequence[Row], tables: Sequence[ComparedTable]) -> t
     widest = max(alone, key=len, default=[])
     if len(widest) > 4 or len(widest) == len({r.settings.get("backbone") for r in costed}):
         return widest, "the table of backbones"
-    chosen, how = best_each(costed, "backbone")
-    return chosen, f"the best of each backbone, {how}"
+    if len({r.settings.get("backbone") for r in costed}) > 1:
+        chosen, how = best_each(costed, "backbone")
+        return chosen, f"the best of each backbone, {how}"
+    ranked, how = rank(costed)
+    best = {(r.parameters, r.multiply_adds): r for r in reversed(ranked)}
+    return [r for r in ranked if best[r.parameters, r.multiply_adds] is r], f"the best of each cost, {how}"
 
 
 def _lines(report: Report, table: ComparedTable, axis: Axis, rows: Sequence[Row]) -> Plot:

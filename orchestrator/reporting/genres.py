@@ -20,11 +20,15 @@ from orchestrator.reporting.style import (
     count_notes,
     data_notes,
     face,
+    fit,
     hollow_handle,
     make_figure,
     text_width,
     tidy,
 )
+
+WIDEST = 2.9
+"""Inches for the names of the configs beside the heat map."""
 
 MAX_ROWS = 40
 """Rows of the heat map; a sweep of more shows its best."""
@@ -56,10 +60,11 @@ def draw_genre_areas(
         return []
     title = f"Area under the precision-recall curve by genre · {sweep}"
     notes = [" · ".join(data_notes(chosen, rows)), *count_notes(chosen, rows)]
-    margin = max(text_width(n, SUBTITLE) for n in names) / 72 + 0.2
+    shown = [fit(n, 2.0, SUBTITLE) for n in names]
+    margin = max(text_width(n, SUBTITLE) for n in shown) / 72 + 0.2
     line = 0.17 + 0.075 * len(chosen)
     legend = 0.19 * -(-(len(chosen) + 2) // 2)
-    figure, place = make_figure(title, notes, 0.2 + line * len(names), left=min(margin, 2.4), bottom=0.5 + legend)
+    figure, place = make_figure(title, notes, 0.2 + line * len(names), left=margin, bottom=0.5 + legend)
     ax = figure.add_axes(place)
     step = 0.74 / max(len(chosen), 1)
     for number, row in enumerate(chosen):
@@ -74,7 +79,7 @@ def draw_genre_areas(
         if prevalence and genre in prevalence:
             ax.plot([prevalence[genre]] * 2, [y - 0.4, y + 0.4], color="black", linewidth=1.6, linestyle=(0, (2, 1)))
     ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.set_yticks(range(len(names)), names, fontsize=SUBTITLE)
+    ax.set_yticks(range(len(names)), shown, fontsize=SUBTITLE)
     ax.set_xlabel("Area under the precision-recall curve on the test part (%)", fontsize=SUBTITLE + 0.5)
     tidy(ax, "x")
     ax.tick_params(axis="y", length=0)
@@ -119,8 +124,10 @@ def draw_heat_map(
     counts[0] = counts[0].replace(", bars: sample standard deviation", "")
     unsaid = f"where a label does not say it: {usual}" if usual else ""
     notes = [" · ".join(data_notes(shown, rows)), *counts, left_out, unsaid]
-    texts = [labels.get(r.key, r.label) + (" (R)" if "R" in r.marks else "") for r in shown]
-    margin = min(max(text_width(t) for t in texts) / 72 + 0.15, 3.6)
+    texts = [fit(labels.get(r.key, r.label), WIDEST) + (" (R)" if "R" in r.marks else "") for r in shown]
+    margin = max(text_width(t) for t in texts) / 72 + 0.15
+    cell = 72 * (WIDTH - margin - 0.1) / (len(names) + 1.1)
+    form = ".1f" if cell > text_width("88.8") + 2 else ".0f" if cell > text_width("88") + 2 else ""
     slanted = max(text_width(g) for g in names) / 72 > 0.9 * (WIDTH - margin - 0.6) / (len(names) + 1)
     heading = 0.55 if slanted else 0.25
     figure, (left, bottom, width, height) = make_figure(
@@ -139,9 +146,11 @@ def draw_heat_map(
     )  # fmt: skip
     for y, line in enumerate(values):
         for x, value in enumerate(line):
+            if x < count and not form:
+                continue
             white = x < count and _luminance(colours(float(scale[y, x]))) < 0.179  # where both contrasts are equal
             ax.text(
-                x + (0.15 if x == count else 0.0), y, f"{value:.1f}", ha="center", va="center", fontsize=SMALL,
+                x + (0.15 if x == count else 0.0), y, format(value, form if x < count else ".1f"), ha="center", va="center", fontsize=SMALL,
                 color="white" if white else "black", fontweight="bold" if x == count else "normal",
             )  # fmt: skip
     ax.set_xlim(-0.5, count + 0.6)

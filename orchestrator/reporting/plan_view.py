@@ -70,7 +70,7 @@ def _tables(plan: Plan) -> Grid:
 def _sets(plan: Plan) -> Grid:
     """A line an embedding set: what is there of it, and how many configs of each table need it."""
     letters = _letters(plan) if len(plan.space.tables) > 1 else {}
-    grid = Grid("embedding set", "weights", box=None, pad_edge=False)
+    grid = Grid("embedding set", "weights", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("there", "missing", "configs", *letters.values()):
         grid.add_column(heading, justify="right")
     for s in plan.sets:

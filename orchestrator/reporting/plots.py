@@ -197,7 +197,7 @@ def _draw_many(ax: Axes, axis: Axis, places: Mapping[Any, float], metric: str) -
         return
     ax.scatter(middle, means, color=COLOURS[0], marker="_", s=900, linewidth=3.5, zorder=5)
     ax.plot([], [], color=COLOURS[0], linewidth=3.5, label=label)
-    for x, mean in zip(middle, means, strict=True):
+    for x, mean in zip(middle, means, strict=True) if len(middle) <= 10 else ():
         ax.annotate(
             f"{mean:.1f}", (x, mean), (20, 0), textcoords="offset points", va="center", zorder=6,
             color=COLOURS[0], fontweight="bold", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},

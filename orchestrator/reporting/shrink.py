@@ -16,7 +16,7 @@ def shrink_svg(text: str) -> str:
 def _round_places(attribute: str) -> str:
     if "scale(0.015625)" in attribute:  # the unit of a glyph, not a place
         return attribute
-    return re.sub(r"\s*\n\s*", " ", re.sub(r"-?\d+\.\d{3,}", lambda match: _rounded(match[0]), attribute))
+    return re.sub(r"\s*\n\s*", " ", re.sub(r"-?\d+\.\d{5,}", lambda match: _rounded(match[0]), attribute))
 
 
 def _rounded(number: str) -> str:

@@ -28,7 +28,7 @@ DASHES: tuple[Dashes, ...] = (
     (0, (8, 2)),
     (0, (3, 1, 1, 1, 1, 1)),
 )
-HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "----")
+HATCHES = ("", "///", "\\\\\\", "xx", "--", "++")
 """Told apart on grey paper, too."""
 
 FAINT = "#9A9A9A"
@@ -112,6 +112,18 @@ def text_width(text: str, size: float = SMALL, *, bold: bool = False) -> float:
         return 0.0
     font = FontProperties(weight="bold" if bold else "normal")
     return float(TextPath((0, 0), text, size=size, prop=font).get_extents().width)
+
+
+def fit(text: str, inches: float, size: float = SMALL) -> str:
+    """The text, or its two ends where it is wider than that."""
+    if text_width(text, size) <= 72 * inches:
+        return text
+    kept = next((n for n in range(len(text) // 2, 0, -1) if text_width(_ends(text, n), size) <= 72 * inches), 1)
+    return _ends(text, kept)
+
+
+def _ends(text: str, count: int) -> str:
+    return f"{text[:count]}…{text[-count:]}"
 
 
 def hollow_handle() -> Line2D:

@@ -33,6 +33,9 @@ DEFAULTS: dict[str, Any] = {
 } | {f"training.{f.name}": f.default for f in fields(TrainSpec)}
 """Every field with the study's default config D (FIDELITY, The experiments)."""
 
+RESERVED = ("published", "screenshots")
+"""Folders of results/ that no sweep's report may be written into."""
+
 Place = Callable[[str], str]
 """Field -> `file.yaml:line`, for messages."""
 
@@ -156,6 +159,8 @@ def check_name(name: Any, where: str) -> None:
         raise InputError(
             f"{where}: name: {name!r} may hold only letters, digits, '.', '_' and '-', such as clip_generation"
         )
+    if name in RESERVED:
+        raise InputError(f"{where}: name: {name!r} is a folder of results/ already; choose another")
 
 
 def suggest(word: Any, known: Iterable[str]) -> str:

@@ -7,7 +7,8 @@ import time
 import pytest
 import torch
 
-from orchestrator.backbones.cost import COUNTING_NOTES, Cost, backbone_cost
+from orchestrator.backbones.cost import Cost, backbone_cost
+from orchestrator.backbones.counting import COUNTING_NOTES
 from orchestrator.backbones.registry import BACKBONES, entry
 from orchestrator.errors import InputError
 from orchestrator.heads.registry import build_head, count_parameters

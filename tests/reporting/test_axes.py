@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.reporting.axes import compare_along, find_axes
+from orchestrator.reporting.aggregate import Spread
+from orchestrator.reporting.axes import compare_along, find_axes, published_along
+from orchestrator.reporting.inputs import ComparedRow, PublishedResult
 from orchestrator.specs import ConvSpec, GRUSpec, TransformerSpec
 
 
@@ -72,3 +74,24 @@ def test_the_mean_covers_the_same_settings_at_every_value(grid, config) -> None:
     by_name = {line.rows["gru"].settings["backbone"]: line for line in axis.lines}
     expected = [by_name[b].rows["conv"].metrics["uAP"].mean for b in ("x", "y")]
     assert means[1] == pytest.approx(sum(expected) / 2)
+
+
+def published(backbone: str, fps: int, uap: float) -> ComparedRow:
+    settings = {"backbone": backbone, "clip_strategy": "shot-24", "frame_rate": fps, "aggregator": ""}
+    result = PublishedResult("paper", "7", f"{fps} fps", settings, {"uAP": Spread(uap, 0.5, 3)})
+    return ComparedRow(result.label, None, result, None)
+
+
+def test_published_values_stand_along_the_axis_whether_or_not_we_have_the_config() -> None:
+    (line,) = published_along([published("swin_3d", 24, 75.6), published("swin_3d", 4, 72.6)], "frame_rate")
+    assert list(line.values) == [4, 24] and line.values[4].mean == 72.6 and line.label == ""
+
+
+def test_published_values_of_other_settings_are_lines_of_their_own() -> None:
+    lines = published_along([published(b, f, 70.0) for b in ("swin_2d", "swin_3d") for f in (4, 24)], "frame_rate")
+    assert [line.label for line in lines] == ["swin_2d", "swin_3d"]
+
+
+def test_a_setting_that_was_not_published_has_no_line() -> None:
+    rows = [published("swin_3d", 24, 75.6), ComparedRow("ours", None, None, None)]
+    assert published_along(rows, "aggregator") == [] and published_along(rows, "clips_per_snippet") == []

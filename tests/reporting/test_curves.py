@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.reporting.curves import plot_precision_recall
+from orchestrator.reporting.curves import plot_mean_precision_recall, plot_precision_recall
 from orchestrator.training.metrics import evaluate
 
 GENRES = ("action", "drama", "sci-fi")
@@ -45,3 +45,26 @@ def test_a_genre_without_positives_has_no_curve(predictions) -> None:
     assert not any(
         "drama" in text for text in legend_of(plot_precision_recall(labels, probabilities, GENRES, title="x"))
     )
+
+
+def test_the_mean_curve_has_the_areas_of_the_tables(predictions) -> None:
+    labels, probabilities = predictions
+    rng = np.random.default_rng(2)
+    runs = [(labels, probabilities), (labels[:200], rng.random((200, 3)) + 0.4 * labels[:200])]
+    figure = plot_mean_precision_recall(runs, GENRES, title="x", notes=["", "thick: means"])
+    scores = [evaluate(y, p, GENRES) for y, p in runs]
+    legend = legend_of(figure)
+    assert f"all labels (uAP) {np.mean([s['uAP'] for s in scores]):.1f}" in legend
+    assert f"drama {np.mean([s['AP']['drama'] for s in scores]):.1f}" in legend
+    black = [x for x in figure.axes[0].lines if x.get_color() == "black" and len(x.get_xdata()) > 2]
+    assert len(black) == 3
+    area = 100 * np.trapezoid(black[-1].get_ydata(), black[-1].get_xdata())
+    assert area == pytest.approx(np.mean([s["uAP"] for s in scores]), abs=0.5)
+
+
+def test_a_genre_without_positives_in_one_part_has_no_mean_curve(predictions) -> None:
+    labels, probabilities = predictions
+    without = labels.copy()
+    without[:, 2] = 0
+    figure = plot_mean_precision_recall([(labels, probabilities), (without, probabilities)], GENRES, title="x")
+    assert not any("sci-fi" in text for text in legend_of(figure))

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.reporting.axes import Axis, compare_along
+from orchestrator.reporting.aggregate import Spread
+from orchestrator.reporting.axes import Axis, PublishedLine, compare_along
 from orchestrator.reporting.plots import plot_axis, render
 from orchestrator.reporting.style import COLOURS
 
@@ -93,3 +94,24 @@ def test_the_same_rows_give_the_same_file(grid, config, chance, kind: str) -> No
     rows = grid([config(clips=c) for c in ("seq-24", "shot-24")]).rows()
     first, second = (render(draw(rows, "clip_strategy", chance)[1], kind) for _ in range(2))
     assert first == second and len(first) > 1000
+
+
+def test_published_numbers_are_hollow_and_never_joined_with_ours(grid, config) -> None:
+    rows = grid([config(fps=f) for f in (4, 12, 24)]).rows()
+    paper = PublishedLine("", {4: Spread(72.5, 0.9, 3), 8: Spread(73.0, 0.5, 3), 24: Spread(75.6, 0.7, 3)})
+    figure = plot_axis(compare_along(rows, "frame_rate"), rows, sweep="demo", published=[paper])
+    ax = figure.axes[0]
+    ours, theirs = (next(x for x in ax.lines if list(x.get_xdata()) == xs) for xs in ([4, 12, 24], [4, 8, 24]))
+    assert list(theirs.get_ydata()) == [72.5, 73.0, 75.6] and theirs.get_linestyle() == ":"
+    assert ours.get_color() != theirs.get_color()
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["4", "8", "12", "24"]
+    legend = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert "published (paper)" in legend and "this sweep" in legend
+
+
+def test_published_names_that_the_axis_lacks_have_no_place(grid, config) -> None:
+    rows = grid([config(clips=c) for c in ("seq-24", "shot-24")]).rows()
+    paper = PublishedLine("", {"shot-24": Spread(75.6, 0.7, 3), "shot-32": Spread(75.2, 0.4, 3)})
+    figure = plot_axis(compare_along(rows, "clip_strategy"), rows, sweep="demo", published=[paper])
+    diamonds = [c.get_offsets().tolist() for c in figure.axes[0].collections if c.get_zorder() == 3]
+    assert diamonds == [[[pytest.approx(1.34), 75.6]]]

@@ -105,6 +105,7 @@ def test_overrides_win_over_the_file_and_merge_what_becomes_equal(tmp_path: Path
         ("include: [nowhere.yaml]\n", "a.yaml:1: include: 'nowhere.yaml' is not a file beside a.yaml"),
         ("include: [a.yaml]\n", "the files include each other"),
         ("name: ../x\nfixed: {}\n", "name: '../x' may hold only letters"),
+        ("name: published\nfixed: {}\n", "a.yaml:1: name: 'published' is a folder of results/ already"),
         ("splits: [0, 0]\nfixed: {}\n", "splits: [0, 0] is not a list of different split numbers"),
         ("fixed: {training: {epochs: [}\n", "a.yaml:1: is not YAML"),
         ("- a\n", "holds a list, but a search space is a mapping"),
