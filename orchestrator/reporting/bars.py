@@ -50,7 +50,13 @@ def draw_groups(
     base = chance[metric].mean if chance else 0.0
     from_ = f"chance ({base:.1f}), zoomed below" if chance else "0, zoomed below"
     fixed = [f"all at {axis.fixed}"] if axis.fixed and len(axis.lines) > 1 else []
-    notes = [" · ".join(data_notes(shown, rows)), *count_notes(shown, rows), f"Bars from {from_}", *fixed]
+    notes = [
+        " · ".join(data_notes(shown, rows)),
+        *count_notes(shown, rows),
+        f"bars from {from_}",
+        *_left_out(axis),
+        *fixed,
+    ]
     figure, (left, bottom, width, height) = make_figure(title, notes, 3.6, left=0.9, bottom=0.85)
     bars = figure.add_axes((left, bottom + 0.52 * height, width, 0.48 * height))
     zoomed = figure.add_axes((left, bottom, width, 0.45 * height), sharex=bars)
@@ -86,7 +92,11 @@ def caption_groups(axis: Axis, rows: Sequence[Row], *, metric: str, chance: bool
     text = f"{metric} of each {plain_name(axis.name)}. Bars start at {start}; the points below show the same means"
     text += " and deviations on their own scale, with grey diamonds for the published numbers." if published else "."
     text += f" Highest test mean: {best.label}, {best.metrics[metric].mean:.2f}."
-    return text + as_sentences(data_notes(shown, rows)) + as_sentences(count_notes(shown, rows)[1:])
+    return text + as_sentences([*data_notes(shown, rows), *count_notes(shown, rows)[1:], *_left_out(axis)])
+
+
+def _left_out(axis: Axis) -> list[str]:
+    return [f"not shown: {axis.unpaired} without a counterpart"] if axis.unpaired else []
 
 
 def _draw_one(

@@ -65,10 +65,10 @@ def draw_bubbles(
         title = f"{metric} against {cost.replace('_', '-')} · {sweep}"
         figure, front = _draw(kept, rows, labels, cost, other, title, metric)
         names = ", ".join(labels.get(r.key, r.label) for r in front)
+        aside = " (random weights do not count)" if len({"R" in r.marks for r in kept}) > 1 else ""
         caption = (
             f"{metric} against {COSTS[cost][0].split(',')[0].lower()}, one bubble a config ({how}); area by "
-            f"{COSTS[other][1]}. Pareto front, the configs that none beats at their cost or below (random weights "
-            f"do not count): {names}."
+            f"{COSTS[other][1]}. Pareto front, the configs that none beats at their cost or below{aside}: {names}."
         )
         caption += as_sentences(data_notes(kept, rows)) + as_sentences(count_notes(kept, rows)[1:])
         plots.append(Plot(f"{metric}_against_{cost}", title, caption, figure))

@@ -17,7 +17,8 @@ from orchestrator.reporting.choose import best_each, rank, short_labels
 from orchestrator.reporting.curves import plot_mean_precision_recall
 from orchestrator.reporting.dots import Dot, draw_dots
 from orchestrator.reporting.epochs import draw_validation_curves
-from orchestrator.reporting.genres import draw_genre_areas, draw_heat_map
+from orchestrator.reporting.genres import draw_genre_areas
+from orchestrator.reporting.heatmap import draw_heat_map
 from orchestrator.reporting.inputs import ComparedRow, ComparedTable, Plot, Report
 from orchestrator.reporting.notes import NOT_COMPARABLE
 from orchestrator.reporting.plots import MAX_COLOURED, plain_name, plot_axis
@@ -26,6 +27,9 @@ from orchestrator.store.sweeps import SweepTable
 
 GROUPED = ("clip_strategy", "aggregator")
 """Named settings that are drawn as groups of bars, a bar a backbone."""
+
+MOST = 0.7
+"""Share of a published table's rows from which on a figure of one setting is one of the table."""
 
 FEW = 6
 """Configs in a figure that has room for a few."""
@@ -59,7 +63,7 @@ def draw_table(report: Report, table: ComparedTable) -> list[Plot]:
         held = {r.key for line in axis.lines for r in line.rows.values()}
         grouped = axis.name in GROUPED and axis.paired and len(axis.lines) <= MAX_SERIES
         repeats = not axis.numeric and held <= covered and len(find_axes(complete)) > 1
-        partial = published and (not axis.paired or axis.unpaired)
+        partial = published and (not axis.paired or len(held) < MOST * len(complete))
         if partial or (repeats and not grouped):
             continue
         if grouped:

@@ -200,6 +200,7 @@ def _configs(report: Report) -> dict[str, Any]:
     rows = []
     for row in sort_by_score(report.rows):
         cells = [_setting(row.settings.get(a), a, a in numeric) for a in axes]
+        cells[0]["detail"] = "; ".join(f"split {s} {why}" for s, why in row.states.items())
         for metric in METRICS:
             spread = row.metrics.get(metric) if row.complete else None
             cells.append(_cell(format_spread(spread) if spread else "–", spread.mean if spread else "", numeric=True,
@@ -209,8 +210,7 @@ def _configs(report: Report) -> dict[str, Any]:
             shown = "–" if value is None else f"{value / units[cost][1]:,.2f}"
             cells.append(_cell(shown, "" if value is None else value, numeric=True))
         cells.append(_cell(f"{row.seconds:,.0f}", row.seconds, numeric=True))
-        detail = "; ".join(f"split {s} {why}" for s, why in row.states.items())
-        cells.append(_cell(f"{len(row.scores)} of {len(row.splits)}", len(row.scores), numeric=True, detail=detail))
+        cells.append(_cell(f"{len(row.scores)} of {len(row.splits)}", len(row.scores), numeric=True))
         cells.append(_cell("", " ".join(row.marks), marks=row.marks))
         rows.append({"cells": cells, "incomplete": not row.complete})
     about = f"{len(rows)} configs, highest test mean of uAP first, incomplete ones last; best of each metric in bold."

@@ -21,6 +21,7 @@ from orchestrator.reporting.style import (
     MARKERS,
     PUBLISHED,
     PUBLISHED_LABEL,
+    SUBTITLE,
     TITLE,
     data_notes,
     face,
@@ -69,7 +70,7 @@ def plot_axis(
     apart = level is not None and lowest - level > max(1.5 * (highest - lowest), 4.0)
     coloured = len(axis.lines) <= MAX_COLOURED
     legend_rows = len(axis.lines) if coloured and len(axis.lines) > 1 else 2
-    figure = Figure(figsize=(7.2, 4.4 + 0.12 * (legend_rows + len(published))), layout="constrained")
+    figure = Figure(figsize=(7.2, 3.9 + 0.12 * (legend_rows + len(published))), layout="constrained")
     ax, strip = _make_axes(figure, apart)
     places = _place_values(ax, strip, axis, [v for line in published for v in line.values])
     _draw_published(ax, published, places, axis.numeric)
@@ -224,10 +225,12 @@ def _finish(
 ) -> None:
     ax.set_ylabel(f"{metric} on the test part (%)")
     tidy(ax)
+    for axes in figure.axes:
+        axes.tick_params(labelsize=SUBTITLE)
     ax.margins(y=0.08)
     title = "\n".join(textwrap.wrap(f"{metric} by {plain_name(axis.name)} · {sweep}", 78))
     figure.suptitle(title, fontsize=TITLE, fontweight="bold", x=0.01, ha="left")
-    ax.set_title("\n".join(_captions(axis, rows, bool(published))), fontsize=8.5, color="#333333", loc="left")
+    ax.set_title("\n".join(_captions(axis, rows, bool(published))), fontsize=SUBTITLE, color="#333333", loc="left")
     handles, labels = ax.get_legend_handles_labels()
     shown = [r for line in axis.lines for r in line.rows.values()]
     signs = [published_handle(", ".join(filter(None, (PUBLISHED_LABEL, p.label)))) for p in published]

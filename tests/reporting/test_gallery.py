@@ -210,3 +210,12 @@ def test_the_prevalence_is_that_of_the_test_parts(study) -> None:
 def test_the_same_report_gives_the_same_bytes(study) -> None:
     first, second = ([render(p.figure, "svg") for p in draw_all(report_of(study, *TABLES), [])] for _ in range(2))
     assert first == second and max(map(len, first)) < 150_000
+
+
+def test_one_backbone_has_one_bubble_a_cost(sweep, config) -> None:
+    for n, costs in ((5, 10), (10, 20), (15, 20)):
+        sweep.add(config(length=n), [60.0 + n] * 3, ["lengths"], parameters=28_000_000, multiply_adds=costs * 10**9)
+    plots = {p.name: p for p in draw_all(report_of(sweep, table("lengths", "8", "clips_per_snippet")), [])}
+    figure = plots["uAP_against_multiply_adds"].figure
+    names = [t.get_text() for t in figure.texts]
+    assert any("15 clips" in n for n in names) and not any("10 clips" in n for n in names)

@@ -4,9 +4,10 @@ import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 
-from orchestrator.reporting.genres import MAX_ROWS, draw_genre_areas, draw_heat_map, shared_genres
+from orchestrator.reporting.genres import draw_genre_areas, shared_genres
 
 GENRES = ("action", "comedy", "sci-fi")
+PREVALENCE_ORDER = ("comedy", "action", "sci-fi")
 PREVALENCE = {"action": 20.0, "comedy": 40.0, "sci-fi": 10.0}
 
 
@@ -37,41 +38,11 @@ def test_areas_stand_at_their_means_with_the_prevalence_as_chance(rows) -> None:
     assert "what chance reaches" in plot.caption
 
 
-PREVALENCE_ORDER = ("comedy", "action", "sci-fi")
-
-
 def test_without_labels_no_chance_is_claimed(rows) -> None:
     (plot,) = draw_genre_areas(rows, rows, {}, GENRES, None, sweep="demo", how="all")
     assert "chance" not in plot.caption and "highest mean area first" in plot.caption
 
 
-def test_the_heat_map_has_every_number_of_every_complete_config(sweep, config, rows) -> None:
-    made = sweep.add(config("d"), [60.0]).rows()
-    (plot,) = draw_heat_map([*rows, *made], {}, GENRES, PREVALENCE, sweep="demo", usual="24 fps")
-    ax = plot.figure.axes[0]
-    written = [t.get_text() for t in ax.texts]
-    assert len(written) == 3 * 4
-    assert all(f"{s.mean:.1f}" in written for r in rows for s in (*r.per_genre.values(), r.metrics["uAP"]))
-    names = [t.get_text() for t in ax.get_yticklabels()]
-    assert names[0].startswith("c ") and names[1].endswith("(R)") and not any(n.startswith("d ") for n in names)
-    assert "Not shown: 1 incomplete" in plot.caption and "does not say it: 24 fps" in plot.caption
-
-
-def test_numbers_are_white_on_dark_and_black_on_light(rows) -> None:
-    (plot,) = draw_heat_map(rows, {}, GENRES, None, sweep="demo")
-    texts = {t.get_text(): t.get_color() for t in plot.figure.axes[0].texts if t.get_fontweight() != "bold"}
-    lowest, highest = min(texts, key=float), max(texts, key=float)
-    assert (texts[lowest], texts[highest]) == ("white", "black")
-
-
-def test_a_large_sweep_shows_its_best_and_says_so(grid, config) -> None:
-    rows = grid([config(length=n) for n in range(1, MAX_ROWS + 3)]).rows()
-    (plot,) = draw_heat_map(rows, {}, GENRES, None, sweep="demo")
-    assert len(plot.figure.axes[0].get_yticklabels()) == MAX_ROWS
-    assert "Not shown: 2 configs of lower uAP" in plot.caption
-
-
 def test_nothing_to_show_is_no_figure(sweep, config) -> None:
     rows = sweep.add(config(), [60.0]).rows()
-    assert draw_heat_map(rows, {}, GENRES, None, sweep="demo") == []
     assert draw_genre_areas([], rows, {}, GENRES, None, sweep="demo", how="all") == []

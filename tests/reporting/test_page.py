@@ -166,7 +166,8 @@ def test_the_table_of_all_configs_sorts_by_numbers(report) -> None:
     table = text[text.index('<table id="configs"') :]
     assert 'data-value="74.0"' in table and 'data-value="5000000000"' in table
     assert table.index("74.00 ± 1.00") < table.index("71.00 ± 1.00") < table.index("1 of 3")
-    assert '<th scope="col" class="n">uAP</th>' in table and "aria-sort" in text
+    assert '<th scope="col" class="n" aria-sort="descending">uAP</th>' in table
+    assert '<th scope="col" class="n">mAP</th>' in table
 
 
 def test_provenance_is_that_of_the_report(report) -> None:

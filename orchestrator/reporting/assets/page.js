@@ -25,7 +25,7 @@
     button.type = "button";
     button.append(...header.childNodes);
     header.append(button);
-    header.setAttribute("aria-sort", "none");
+    if (!header.hasAttribute("aria-sort")) header.setAttribute("aria-sort", "none");
     button.addEventListener("click", () => {
       const now = header.getAttribute("aria-sort");
       const next = now === "none" ? (numeric ? "descending" : "ascending")
