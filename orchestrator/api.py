@@ -5,7 +5,7 @@ from orchestrator import plan_sweep, run_sweep
 
 print(plan_sweep("demo", "trailers/manifest.csv").to_json())
 outcome = run_sweep("demo", "trailers/manifest.csv", workspace="workspace")
-print(outcome.report.markdown.read_text())
+print(outcome.results.rows[0].metrics["uAP"].mean)
 ```
 
 Functions take plain values, return records and raise the errors of `orchestrator.errors`. `space` is the path of a YAML
@@ -50,7 +50,8 @@ class RunOptions:
     address: of a Ray cluster, None for a local one of `cpus` cores (default all). max_failed: trailers that may fail
     before the pass stops, default 1% of them and at least 10. retry_failed: try trailers again that failed before.
     layout: `auto`, `fused` or `split`, see `engine.extraction`. stall_s: seconds without a frame after which a decoder
-    is taken for hung. tracking_uri: MLflow's, default an SQLite file in the workspace.
+    is taken for hung. tracking_uri: MLflow's, default an SQLite file in the workspace. results: where the report goes,
+    None for no report.
     """
 
     address: str | None = None
@@ -60,7 +61,7 @@ class RunOptions:
     layout: str = "auto"
     stall_s: float = 60.0
     tracking_uri: str | None = None
-    results: StrPath = "results"
+    results: StrPath | None = "results"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class SweepOutcome:
     """What `run_sweep` did, what the sweep now holds, and where its report lies."""
 
     results: SweepResults
-    report: ReportFiles
+    report: ReportFiles | None
     trained: int
     """Trials that this call trained; those that were in the ledger are not among them."""
     extraction: ExtractionCounts | None
@@ -162,7 +163,9 @@ def run_sweep(
             if any(not t.done for t in plan.trials):
                 trained = _train(study, plan, cluster, follower, activity, progress)
     results = read_results(name, study.workspace)
-    report = _write_report(results, study.workspace, options.results)
+    report = None
+    if options.results is not None:
+        report = _write_report(results, study.workspace, options.results, again=False)
     return SweepOutcome(results, report, trained, counts, tracking_uri, tracked=follower.finish())
 
 
@@ -171,10 +174,16 @@ def sweep_results(name: str, *, workspace: StrPath = "workspace") -> SweepResult
     return read_results(name, Workspace(workspace))
 
 
-def report_sweep(name: str, *, workspace: StrPath = "workspace", results: StrPath = "results") -> ReportFiles:
-    """Writes tables and plots of a sweep into `results`/<name>/."""
+def report_sweep(
+    name: str, *, workspace: StrPath = "workspace", results: StrPath = "results", curves: str | None = None
+) -> ReportFiles:
+    """Writes tables and plots of a sweep into `results`/<name>/.
+
+    `curves` is the label or key of the config whose precision-recall curves are drawn, by default the best one by
+    validation. Raises InputError with the labels where there is no such config.
+    """
     opened = Workspace(workspace)
-    return _write_report(read_results(name, opened), opened, results)
+    return _write_report(read_results(name, opened), opened, results, curves=curves)
 
 
 def _plan_again(study: Study, options: RunOptions) -> Plan:
@@ -370,9 +379,13 @@ def _commit() -> str | None:
         return None
 
 
-def _write_report(results: SweepResults, workspace: Workspace, directory: StrPath) -> ReportFiles:
+def _write_report(
+    results: SweepResults, workspace: Workspace, directory: StrPath, *, again: bool = True, curves: str | None = None
+) -> ReportFiles:
+    """Writes the report; without `again` only where the one that is there was made from other results."""
+    from orchestrator.reporting.choose import find_config
     from orchestrator.reporting.inputs import Report
-    from orchestrator.reporting.write import write_report
+    from orchestrator.reporting.write import find_report, write_report
 
     record = results.record
     failed = f", {len({f.mid for f in record.failures})} failed" if record.failures else ""
@@ -382,13 +395,14 @@ def _write_report(results: SweepResults, workspace: Workspace, directory: StrPat
         tables=record.tables,
         chance=results.chance,
         genres=record.genres,
+        curves=find_config(results.rows, curves).key if curves else None,
         predictions=workspace.ledger.predictions,
         facts={
             "Search space": Path(record.source).name,
             "Manifest": Path(record.manifest).name,
             "Trailers": f"{record.trailers} of {record.manifest_trailers}{failed}",
             "Labels and splits": f"digest {record.labels}",
-            "Last run": record.updated,
         },
     )
-    return write_report(report, Path(directory))
+    there = None if again else find_report(report, Path(directory))
+    return there or write_report(report, Path(directory))

@@ -192,11 +192,19 @@ def status(sweep: SweepArg, workspace: WorkspaceOpt = "workspace", as_json: Json
 
 
 @app.command()
-def report(sweep: SweepArg, workspace: WorkspaceOpt = "workspace", results: ResultsOpt = Path("results")) -> None:
+def report(
+    sweep: SweepArg,
+    workspace: WorkspaceOpt = "workspace",
+    results: ResultsOpt = Path("results"),
+    curves: Annotated[
+        str | None,
+        typer.Option("--curves", metavar="CONFIG", help="Label or key of the config whose curves are drawn."),
+    ] = None,
+) -> None:
     """Write the tables and plots of a sweep into results/SWEEP/ and print the table."""
     from orchestrator.api import report_sweep, sweep_results
 
-    files = report_sweep(sweep, workspace=workspace, results=results)
+    files = report_sweep(sweep, workspace=workspace, results=results, curves=curves)
     _show_table(sweep_results(sweep, workspace=workspace), files)
 
 

@@ -16,7 +16,6 @@ from torch import nn
 from orchestrator.backbones.checkpoint import fit, read_checkpoint
 from orchestrator.backbones.records import BackboneEntry
 from orchestrator.backbones.shufflenet3d import ShuffleNet3D
-from orchestrator.backbones.timm_models import build_timm
 
 OWN: dict[str, Callable[..., nn.Module]] = {"shufflenet3d": ShuffleNet3D}
 """Networks written here."""
@@ -51,10 +50,16 @@ def build_own(row: BackboneEntry, checkpoint: Path | None) -> nn.Module:
     return _headless(OWN[row.model](**row.options), row, checkpoint)
 
 
+def _build_timm(row: BackboneEntry, checkpoint: Path | None) -> nn.Module:
+    from orchestrator.backbones.timm_models import build_timm  # timm takes two seconds to load
+
+    return build_timm(row, checkpoint)
+
+
 BUILDERS: dict[str, Callable[[BackboneEntry, Path | None], nn.Module]] = {
     "torchvision": build_torchvision,
     "pytorchvideo": build_pytorchvideo,
-    "timm": build_timm,
+    "timm": _build_timm,
     "own": build_own,
 }
 

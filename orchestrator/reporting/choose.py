@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.errors import InputError
 from orchestrator.reporting.aggregate import Row, distinct_labels, varied_axes
 from orchestrator.reporting.axes import describe
 
@@ -32,6 +33,19 @@ def rank(rows: Sequence[Row]) -> tuple[list[Row], str]:
     if any(s is None for s in scores.values()):
         return sorted(complete, key=lambda r: -r.metrics["uAP"].mean), BY_TEST
     return sorted(complete, key=lambda r: -(scores[r.key] or 0.0)), BY_VALIDATION
+
+
+def find_config(rows: Sequence[Row], wanted: str) -> Row:
+    """The complete row that a label or the first digits of a config key name. Raises InputError with what there is."""
+    complete = [r for r in rows if r.complete]
+    labels = dict(zip((r.key for r in rows), distinct_labels(rows), strict=True))
+    found = [r for r in complete if labels[r.key] == wanted or (len(wanted) >= 4 and r.key.startswith(wanted))]
+    if len(found) != 1:
+        known = "; ".join(labels[r.key] for r in complete) or "none is complete"
+        raise InputError(
+            f"--curves: {wanted!r} is not the label or the first digits of the key of one config; there are {known}"
+        )
+    return found[0]
 
 
 def best_each(rows: Sequence[Row], name: str, count: int | None = None) -> tuple[list[Row], str]:

@@ -126,9 +126,11 @@ def _read_predictions(report: Report, row: Row) -> list[tuple[np.ndarray, np.nda
 
 
 def _precision_recall(report: Report, complete: Sequence[Row], labels: Mapping[str, str]) -> list[Plot]:
-    """Of the config that validation ranks first."""
+    """Of the config that was asked for, else of the one that validation ranks first."""
     ranked, how = rank(complete)
     row = ranked[0]
+    if report.curves:
+        row, how = next(r for r in complete if r.key == report.curves), "chosen by hand"
     parts = _read_predictions(report, row)
     if not parts:
         return []

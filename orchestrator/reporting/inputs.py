@@ -17,9 +17,10 @@ class Report:
     """A sweep as it is reported.
 
     `tables` are the YAML files of the sweep in their order; a row stands in those that `row.tables` names. `chance` is
-    the label prevalence on the test parts. `predictions` reads, by trial key, `mids` (n,), `probabilities` (n, genres)
-    and `labels` (n, genres) of a test part; it raises StoreError where they are torn or gone. `facts` are lines of
-    provenance, such as `Manifest` or `Failed trailers`, beyond what the rows say.
+    the label prevalence on the test parts. `curves` is the key of the config whose precision-recall curves are drawn,
+    None for the one that validation ranks first. `predictions` reads, by trial key, `mids` (n,), `probabilities`
+    (n, genres) and `labels` (n, genres) of a test part; it raises StoreError where they are torn or gone. `facts` are
+    lines of provenance, such as `Manifest` or `Failed trailers`, beyond what the rows say.
     """
 
     sweep: str
@@ -27,6 +28,7 @@ class Report:
     tables: tuple[SweepTable, ...] = ()
     chance: Mapping[str, Spread] | None = None
     genres: tuple[str, ...] = ()
+    curves: str | None = None
     predictions: Callable[[str], Mapping[str, np.ndarray]] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
 

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from orchestrator.errors import StoreError
@@ -19,9 +20,13 @@ from orchestrator.reporting.latex import to_latex
 from orchestrator.reporting.provenance import describe_origin
 from orchestrator.reporting.side_by_side import to_csv, to_markdown
 from orchestrator.reporting.tables import to_csv as rows_to_csv
+from orchestrator.specs import key_of, plain
 
 LISTING = "report_files.json"
 """Names of the files that a report wrote, so that the next one removes those that it no longer makes."""
+
+REPORT_VERSION = 1
+"""Raised by hand when the same results are to be reported in another way."""
 
 NOT_DRAWN = "Plots that could not be drawn"
 
@@ -75,18 +80,49 @@ def write_report(
             _replace(folder / name, content)
         for name in set(earlier) - set(files):
             (folder / name).unlink(missing_ok=True)
-        _replace(folder / LISTING, _listing(list(files)))
+        _replace(folder / LISTING, _listing(list(files), "" if problems else _fingerprint(report)))
     except OSError as error:
         raise StoreError(f"{folder}: the report can't be written: {error.strerror or error}") from error
+    return _found(folder, list(files), problems)
+
+
+def find_report(report: Report, directory: str | Path) -> ReportFiles | None:
+    """The files of an earlier report of the very same results, all there; None where it must be written.
+
+    Drawing takes seconds, and a sweep that lacks nothing is often run again.
+    """
+    folder = Path(directory) / folder_name(report.sweep)
+    names = _read_listing(folder)
+    try:
+        made_from = json.loads((folder / LISTING).read_text())["made_from"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if made_from != _fingerprint(report) or not all((folder / name).is_file() for name in names):
+        return None
+    return _found(folder, names)
+
+
+def _found(folder: Path, names: Sequence[str], problems: Sequence[str] = ()) -> ReportFiles:
     return ReportFiles(
         folder,
         folder / "report.md",
         folder / "report.html",
         folder / "table.csv",
-        tuple(folder / name for name in forms),
-        tuple(folder / name for name in figures),
+        tuple(folder / name for name in names if re.fullmatch(r"table_.+\.(md|tex|csv)", name)),
+        tuple(folder / name for name in names if name.endswith((".png", ".svg"))),
         tuple(problems),
     )
+
+
+def _fingerprint(report: Report) -> str:
+    """What a report is made from; a trial's record never changes, so that its key stands for all that is in it."""
+    rows = [
+        [r.key, r.label, r.tables, sorted(r.trials.items()), sorted(r.states.items()), r.marks, r.trailers]
+        for r in report.rows
+    ]
+    chance = {name: [s.mean, s.std] for name, s in (report.chance or {}).items()}
+    asked = [rows, plain(report.tables), chance, report.genres, report.curves, dict(report.facts)]
+    return key_of([REPORT_VERSION, version("divita-orchestrator"), report.sweep, asked])
 
 
 def folder_name(sweep: str) -> str:
@@ -210,8 +246,8 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return taken
 
 
-def _listing(names: Sequence[str]) -> bytes:
-    return (json.dumps({"files": sorted(set(names))}, indent=1) + "\n").encode()
+def _listing(names: Sequence[str], made_from: str = "") -> bytes:
+    return (json.dumps({"made_from": made_from, "files": list(dict.fromkeys(names))}, indent=1) + "\n").encode()
 
 
 def _read_listing(folder: Path) -> list[str]:

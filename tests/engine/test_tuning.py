@@ -59,7 +59,7 @@ def plan(folder: Path):  # type: ignore[no-untyped-def]
 
 
 def run(folder: Path, **options: object) -> SweepOutcome:
-    settings = replace(RunOptions(results=folder / "results"), **options)  # type: ignore[arg-type]
+    settings = replace(RunOptions(results=None), **options)  # type: ignore[arg-type]
     return run_sweep(folder / "space.yaml", folder / "manifest.csv", workspace=folder / "w", options=settings)
 
 
@@ -74,7 +74,7 @@ def comparable(record: TrialRecord) -> tuple[object, ...]:
 
 
 def test_a_sweep_trains_every_config_on_every_split_and_learns(study: Path) -> None:
-    outcome = run(study)
+    outcome = run(study, results=study / "results")
     assert outcome.trained == 12 and outcome.results.ok and outcome.tracked
     assert outcome.extraction is None
     best = max(row.metrics["uAP"].mean for row in outcome.results.rows)
@@ -166,6 +166,6 @@ def test_the_order_of_rows_and_columns_in_the_manifest_changes_no_bit(study: Pat
 def test_an_mlflow_server_that_is_away_costs_the_sweep_nothing(study: Path) -> None:
     outcome = run(study, tracking_uri="http://127.0.0.1:9")
     assert outcome.trained == 12 and not outcome.tracked
-    assert outcome.results.ok and outcome.report.markdown.exists()
+    assert outcome.results.ok and outcome.report is None
     caught_up = run(study)
     assert caught_up.trained == 0 and caught_up.tracked

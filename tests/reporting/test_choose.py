@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.reporting.choose import BY_TEST, BY_VALIDATION, best_each, rank, short_labels, validation_score
+from orchestrator.errors import InputError
+from orchestrator.reporting.choose import (
+    BY_TEST,
+    BY_VALIDATION,
+    best_each,
+    find_config,
+    rank,
+    short_labels,
+    validation_score,
+)
 from orchestrator.specs import GRUSpec, MeanSpec
 
 
@@ -32,6 +41,15 @@ def test_without_histories_the_words_say_that_test_parts_chose(sweep, config) ->
     sweep.add(config("a"), [80.0] * 3).add(config("b"), [90.0] * 3).add(config("c"), [99.0])
     ranked, how = rank(sweep.rows())
     assert [r.settings["backbone"] for r in ranked] == ["b", "a"] and how == BY_TEST
+
+
+def test_a_config_is_found_by_its_label_or_its_key_and_not_by_half_a_name(sweep, config) -> None:
+    rows = sweep.add(config("a"), [80.0] * 3).add(config("b"), [90.0] * 3).add(config("c"), [99.0]).rows()
+    assert find_config(rows, rows[1].label) is rows[1]
+    assert find_config(rows, rows[0].key[:8]) is rows[0]
+    for wanted in ("b", rows[2].label, "nonsense"):
+        with pytest.raises(InputError, match=r"--curves: .* is not the label .*; there are a shot-24"):
+            find_config(rows, wanted)
 
 
 def test_the_best_of_each_backbone_or_the_best_of_the_only_one(sweep, config) -> None:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from orchestrator.errors import StoreError
 from orchestrator.reporting.inputs import Plot
-from orchestrator.reporting.write import folder_name, write_report
+from orchestrator.reporting.write import LISTING, find_report, folder_name, write_report
 
 
 def a_figure() -> Figure:
@@ -214,3 +214,28 @@ def test_reporting_loads_no_mlflow_ray_or_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_report_of_the_same_results_is_found_again_and_one_of_others_is_not(made, tmp_path: Path) -> None:
+    assert find_report(made, tmp_path) is None
+    files = write(made, tmp_path)
+    assert find_report(made, tmp_path) == files
+    assert find_report(replace(made, rows=made.rows[1:]), tmp_path) is None
+    assert find_report(replace(made, facts={"Manifest": "other.csv"}), tmp_path) is None
+    first, *rest = made.rows
+    retrained = replace(first, trials={split: f"x{key}" for split, key in first.trials.items()})
+    assert find_report(replace(made, rows=(retrained, *rest)), tmp_path) is None
+    files.plots[0].unlink()
+    assert find_report(made, tmp_path) is None
+
+
+def test_a_report_that_was_cut_short_or_lacks_a_plot_is_not_taken_for_whole(made, tmp_path: Path) -> None:
+    def fail(report, tables) -> Iterator[Plot]:
+        yield from draw(report, tables)
+        raise RuntimeError("no room for labels")
+
+    assert write(made, tmp_path, fail).problems
+    assert find_report(made, tmp_path) is None
+    folder = write(made, tmp_path).directory
+    (folder / LISTING).write_text("{")
+    assert find_report(made, tmp_path) is None
