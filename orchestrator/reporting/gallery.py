@@ -53,10 +53,10 @@ def draw_table(report: Report, table: ComparedTable) -> list[Plot]:
     complete = [r for r in rows if r.complete]
     if not complete:
         return []
+    published = any(r.paper or r.code for r in table.rows)
     if any(note.startswith(NOT_COMPARABLE) for note in table.notes):
         # They stay in the table, which says why; beside each other on one scale they would be compared all the same.
         table = replace(table, rows=tuple(replace(r, paper=None, code=None) for r in table.rows if r.row))
-    published = any(r.paper or r.code for r in table.rows)
     plots: list[Plot] = []
     covered: set[str] = set()
     for axis in _order(find_axes(complete), rows):

@@ -28,9 +28,9 @@ class Report:
     tables: tuple[SweepTable, ...] = ()
     chance: Mapping[str, Spread] | None = None
     genres: tuple[str, ...] = ()
-    curves: str | None = None
     predictions: Callable[[str], Mapping[str, np.ndarray]] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    curves: str | None = None
 
     def rows_of(self, table: SweepTable) -> tuple[Row, ...]:
         """The rows that stand in a table, in the order of the sweep."""

@@ -219,3 +219,20 @@ def test_one_backbone_has_one_bubble_a_cost(sweep, config) -> None:
     figure = plots["uAP_against_multiply_adds"].figure
     names = [t.get_text() for t in figure.texts]
     assert any("15 clips" in n for n in names) and not any("10 clips" in n for n in names)
+
+
+def test_the_curves_are_those_of_the_config_that_was_asked_for(study) -> None:
+    report = report_of(study, *TABLES)
+    chosen = report.rows[-1]
+    plots = {p.name: p for p in draw_all(replace(report, curves=chosen.key), [])}
+    assert chosen.label in plots["precision_recall"].caption and "chosen by hand" in plots["precision_recall"].caption
+
+
+def test_configs_that_share_nothing_are_shown_one_by_one_also_where_they_cannot_be_compared(sweep, config) -> None:
+    """As the baselines of Table 11: no figure of one setting, though on other data the published numbers go."""
+    sweep.add(config("a", clips="seq-24"), [60.0] * 3, ["mixed"]).add(config("b", fps=4), [70.0] * 3, ["mixed"])
+    mixed = table("mixed", "11", "backbone", "frame_rate")
+    report = report_of(sweep, mixed)
+    for notes in ((), (f"{NOT_COMPARABLE}: 40 trailers, not Trailers12k.",)):
+        plots = draw_all(report, [beside(report, mixed, {0: 65.0}, *notes)])
+        assert [p.name for p in plots if p.table] == ["mixed_uAP_by_config"]
