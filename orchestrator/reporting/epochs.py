@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from orchestrator.reporting.aggregate import Row
 from orchestrator.reporting.inputs import Plot
@@ -56,6 +57,7 @@ def draw_validation_curves(
         tidy(ax)
     first.tick_params(labelbottom=False)
     second.set_xlabel("Epoch")
+    second.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles = [
         Line2D(
             [], [], color=COLOURS[i % len(COLOURS)], linestyle=DASHES[i % len(DASHES)], linewidth=2,
