@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.backbones.registry import ensure_weights
 from orchestrator.errors import InputError, MissingWeights
 from orchestrator.progress import Progress
-from orchestrator.specs import FRAMES, GRID_FPS, BackboneSpec
+from orchestrator.specs import FRAMES, GRID_FPS, BackboneSpec, aggregator_label, config_from_plain
 from orchestrator.store.activity import Activity
 from orchestrator.store.failures import check_failures
 from orchestrator.store.rates import Work
 from orchestrator.store.workspace import Workspace
-from orchestrator.study import StrPath, Study, SweepResults, read_results, sweep_configs
+from orchestrator.study import StrPath, Study, SweepResults, read_results, sweep_configs, weights_used
 from orchestrator.sweep.cost import Estimate, estimate, sample
 from orchestrator.sweep.identity import detector_key, embedding_identity, shot_identity
 from orchestrator.sweep.plan import Plan
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.extraction import ExtractionCounts
     from orchestrator.engine.session import Resources
     from orchestrator.reporting.write import ReportFiles
+    from orchestrator.store.ledger import TrialRecord
     from orchestrator.tracking.follow import Follower
 
 
@@ -120,7 +121,7 @@ def extract_sweep(
     study = Study.open(space, manifest, workspace, overrides, splits=False)
     study.workspace.check_writable()
     plan = _plan_again(study, options)
-    _tell_without_video(study, plan, progress)
+    _tell_what_is_lacking(study, plan, progress)
     with _Cluster(options, progress) as cluster:
         return _extract(study, plan, cluster, options, progress)
 
@@ -144,7 +145,7 @@ def run_sweep(
     name, tracking_uri = study.space.name, options.tracking_uri or study.workspace.mlflow_uri
     plan = _plan_again(study, options)
     record = study.save(plan)
-    _tell_without_video(study, plan, progress)
+    _tell_what_is_lacking(study, plan, progress)
     # Pixels need no weights, but the heads that train on them start from some.
     starts = [c.config.start for c in plan.configs if c.config.start and not all(t.done for t in c.trials)]
     _check_weights([*_backbones_to_run(plan), *starts])
@@ -282,11 +283,17 @@ def _vectors_cached(workspace: Workspace, plan: Plan) -> int:
     return total
 
 
-def _tell_without_video(study: Study, plan: Plan, progress: Progress) -> None:
+def _tell_what_is_lacking(study: Study, plan: Plan, progress: Progress) -> None:
     """Without a path an embedding can only come from the store: what lacks both is named, the rest goes on.
 
     Raises InputError where nothing would be left to do.
     """
+    for s in plan.sets:
+        if s.imported:
+            progress.say(
+                f"{s.spec.name}: {s.imported} trailers have imported vectors that don't count, because "
+                f"{study.manifest.source} names their videos; leave its path column out to use them"
+            )
     lost, problems = plan.without_video, []
     for s in plan.sets:
         if mids := lost.get(s.key):
@@ -323,15 +330,17 @@ def _check_weights(specs: Iterable[BackboneSpec]) -> None:
 def _train(
     study: Study, plan: Plan, cluster: _Cluster, follower: Follower, activity: Activity, progress: Progress
 ) -> int:
+    from orchestrator.engine.costs import config_costs
     from orchestrator.engine.tuning import ConfigJob, TrainingData, train
 
     # By name, as in the keys: the order of rows and columns in the file must not change a result.
     used, jobs = study.manifest.subset(plan.trailers).sorted(), []
-    for c in plan.configs:
+    able = [c for c in plan.configs if any(not t.done and t.key for t in c.trials)]
+    costs = config_costs([c.config for c in able], len(used.genres))
+    for c in able:
         todo = {t.split: (t.key, t.data) for t in c.trials if not t.done and t.key and t.data}
-        if todo:
-            weights = tuple(s.backbone.weights for s in c.config.streams)
-            jobs.append(ConfigJob(c.config, c.key, c.embedding_keys, weights, todo))
+        weights = tuple(s.backbone.weights for s in c.config.streams)
+        jobs.append(ConfigJob(c.config, c.key, c.embedding_keys, weights, todo, costs[c.config]))
     data = TrainingData(
         mids=used.mids,
         genres=used.genres,
@@ -353,14 +362,27 @@ def _train(
             training=lambda keys: activity.tell("training", keys),
         )
     keys = [key for job in jobs for key, _ in job.trials.values()]
-    records = study.workspace.ledger.read_many(keys).values()
-    if epochs := sum(len(record.history) for record in records):
-        study.workspace.rates.record({"train": Work(sum(record.seconds for record in records), epochs)})
-    return len(keys)
+    records = list(study.workspace.ledger.read_many(keys).values())
+    study.workspace.rates.record(_training_work(records))
+    return len(records)
+
+
+def _training_work(records: Iterable[TrialRecord]) -> dict[str, Work]:
+    """What training took, by head: a clip through one costs as much whatever else varies."""
+    spent: dict[str, Work] = {}
+    for record in records:
+        config = config_from_plain(record.config)
+        trailers = record.n_train + record.n_val + record.n_test
+        if clips := len(record.history) * trailers * config.clips_per_snippet:
+            kind = f"train {aggregator_label(config.aggregator)}"
+            known = spent.get(kind)
+            spent[kind] = Work(record.seconds + (known.seconds if known else 0), clips + (known.units if known else 0))
+    return spent
 
 
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("divita-orchestrator", "torch", "ray", "numpy")}
+    names = ("divita-orchestrator", "torch", "torchvision", "timm", "ray", "numpy")
+    return {name: version(name) for name in names}
 
 
 def _commit() -> str | None:
@@ -402,6 +424,7 @@ def _write_report(
             "Manifest": Path(record.manifest).name,
             "Trailers": f"{record.trailers} of {record.manifest_trailers}{failed}",
             "Labels and splits": f"digest {record.labels}",
+            "Weights": "; ".join(f"{name}: {said}" for name, said in weights_used(results, workspace).items()),
         },
     )
     there = None if again else find_report(report, Path(directory))

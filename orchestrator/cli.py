@@ -302,7 +302,8 @@ def _show_table(found: Any, files: Any) -> None:
     for problem in files.problems:
         print(f"could not be drawn: {problem}", file=sys.stderr)
     print(f"page:   {files.html}")
-    print(f"report: {files.markdown}, with {len(files.plots) // 2} plots and {len(files.tables) // 3} tables beside it")
+    beside = f"plots: {len(files.plots) // 2}, tables: {len(files.tables) // 3}"
+    print(f"report: {files.markdown} ({beside}, each in its own files beside it)")
     print(f"table:  {files.csv}")
 
 

@@ -24,6 +24,12 @@ FilesOpt = Annotated[
         help="Only these, by file or backbone, such as mtgc.csv,swin_3d. Repeatable; default all seven.",
     ),
 ]
+SetOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="FIELD=VALUE", help="Replace a field in every config, such as weights=random. Repeatable."
+    ),
+]
 WorkspaceOpt = Annotated[str, typer.Option("-w", "--workspace", metavar="DIR|URI", help="Where the embeddings are.")]
 
 
@@ -75,14 +81,22 @@ def export(
         str, typer.Option("--space", metavar="SPACE", help="Search space whose embedding sets are written.")
     ] = "backbone",
     workspace: WorkspaceOpt = "workspace",
+    overrides: SetOpt = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace groups that are there.")] = False,
 ) -> None:
     """Write embedding sets as the authors' code reads them: Zarr v2 groups and mtgc.csv."""
     from orchestrator.progress import shown_progress
+    from orchestrator.sweep.space import parse_overrides
     from orchestrator.trailers12k import export_trailers12k
 
     done = export_trailers12k(
-        directory, data, space=space, workspace=workspace, overwrite=overwrite, progress=shown_progress()
+        directory,
+        data,
+        space=space,
+        workspace=workspace,
+        overrides=parse_overrides(overrides or []),
+        overwrite=overwrite,
+        progress=shown_progress(),
     )
     for path in done.written:
         print(f"written: {path}")

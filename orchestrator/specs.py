@@ -183,6 +183,12 @@ AGGREGATORS: dict[str, type[AggregatorSpec]] = {
 }
 
 
+def aggregator_label(spec: AggregatorSpec) -> str:
+    """Its name and the settings that are not its usual ones: `gru (units=64)`."""
+    changed = [f"{f.name}={getattr(spec, f.name)}" for f in fields(spec) if getattr(spec, f.name) != f.default]
+    return f"{spec.name} ({', '.join(changed)})" if changed else spec.name
+
+
 @dataclass(frozen=True)
 class TrainSpec:
     """Training settings (FIDELITY, Head and training); patience counts epochs of the validation loss."""

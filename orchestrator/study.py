@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backbones.registry import initial_weights
 from orchestrator.data.manifest import TEST, Manifest, check_parts, load_manifest
 from orchestrator.errors import InputError
 from orchestrator.reporting.aggregate import Row, Spread, SweepConfig, aggregate, spread_over_splits
-from orchestrator.specs import plain
+from orchestrator.specs import BackboneSpec, Config, plain
 from orchestrator.store.sweeps import SweepEntry, SweepRecord, SweepTable
 from orchestrator.store.workspace import Workspace
 from orchestrator.sweep.plan import Plan, make_plan
@@ -21,6 +22,8 @@ from orchestrator.sweep.survey import take_inventory
 from orchestrator.training.metrics import chance
 
 StrPath = str | os.PathLike[str]
+
+THE_AUTHORS = "those of Trailers12k's authors, who published the vectors"
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,29 @@ class SweepResults:
     def ok(self) -> bool:
         """True when every trial is done and no trailer failed."""
         return not (self.missing or self.running or self.failed or self.record.failures)
+
+
+def weights_used(results: SweepResults, workspace: Workspace) -> dict[str, str]:
+    """Backbone -> the weights behind its vectors, by file or digest, as its embedding sets say."""
+    found: dict[str, dict[str, None]] = {}
+    published = {row.key for row in results.rows if "P" in row.marks}
+    for kept in results.record.entries:
+        config = kept.restore()
+        for stream, key in zip(config.streams, kept.embedding_keys, strict=True):
+            said = THE_AUTHORS if kept.key in published else _say_weights(stream.backbone, config, key, workspace)
+            found.setdefault(stream.backbone.name, {})[said] = None
+    return {backbone: " and ".join(said) for backbone, said in found.items()}
+
+
+def _say_weights(backbone: BackboneSpec, config: Config, key: str, workspace: Workspace) -> str:
+    try:
+        if backbone == config.start:
+            weights = initial_weights(backbone)
+        else:
+            weights = (workspace.embeddings.spec(key) or {})["backbone"]["weights"]
+    except (InputError, KeyError):  # a checkpoint that is not on this machine, a set that was never begun
+        return backbone.weights
+    return ", ".join(f"{name} {value}" for name, value in weights.items())
 
 
 def sweep_configs(record: SweepRecord) -> list[SweepConfig]:

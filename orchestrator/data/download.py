@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from orchestrator.backbones.download import offline_reason
@@ -119,12 +121,11 @@ def _fetch_all(
 ) -> None:
     faults: list[str] = []
     for (file, transfer), size in zip(todo, sizes, strict=True):
-        _put_labels_aside(file, transfer, progress)
         with progress.step(f"fetching {file.file}", -(-(size or 0) // MEGABYTE), "MB") as step:
             counter = _Megabytes(step)
             counter.add(transfer.arrived)
             try:
-                fetch(transfer, counter.add, step.note, patience)
+                fetch(transfer, counter.add, step.note, patience, partial(_put_labels_aside, file, transfer, step))
             except TransferError as error:
                 step.note(f"{file.file}: failed, going on with the others")
                 faults.append(str(error))
@@ -132,12 +133,17 @@ def _fetch_all(
         raise TransferError("\n".join(faults))
 
 
-def _put_labels_aside(file: PublishedFile, transfer: Transfer, progress: Progress) -> None:
-    """A labels file that differs from the published one may be someone's work, such as one with a path column."""
-    if file.backbone is None and transfer.target.exists():
-        aside = transfer.target.with_name(f"{transfer.target.name}.old")
-        os.replace(transfer.target, aside)
-        progress.say(f"{file.file}: differs from the published one and is kept as {aside.name}")
+def _put_labels_aside(file: PublishedFile, transfer: Transfer, step: Step) -> None:
+    """A labels file that differs from the published one may be someone's work, such as one with a path column.
+
+    It becomes `.old`, or `.old.1` and so on where earlier ones are.
+    """
+    if file.backbone is None and os.path.lexists(transfer.target):
+        first = transfer.target.with_name(f"{transfer.target.name}.old")
+        later = (first.with_name(f"{first.name}.{i}") for i in itertools.count(1))
+        aside = next(path for path in itertools.chain([first], later) if not os.path.lexists(path))
+        os.rename(transfer.target, aside)
+        step.note(f"{file.file}: differs from the published one and is kept as {aside.name}")
 
 
 def _names(todo: list[tuple[PublishedFile, Transfer]]) -> str:

@@ -70,11 +70,15 @@ PUBLISHED = (
 def choose_files(names: Iterable[str]) -> tuple[PublishedFile, ...]:
     """The published files of those names, all where none is given. Raises InputError with what is allowed.
 
-    A file goes by its name, with or without `.tar.gz` and `.zarr`, or by the name of its backbone here.
+    A file goes by its name, with or without `.tar.gz` and `.zarr`, or by the name of its backbone here. A text of
+    several is split at commas; one that names nothing, such as an unset variable of a shell, does not mean all.
     """
-    wanted = [name for text in names for name in text.split(",") if name]
+    texts = [[name.strip() for name in text.split(",")] for text in names]
+    wanted = [name for text in texts for name in text if name]
     known = {name: file for file in PUBLISHED for name in file.names}
     allowed = ", ".join(f"{f.backbone} ({f.file})" if f.backbone else f.file for f in PUBLISHED)
+    if not all(map(any, texts)):
+        raise InputError(f"--files: names nothing; leave it out for all {len(PUBLISHED)}, or name some of {allowed}")
     if unknown := [name for name in wanted if name not in known]:
         raise InputError([f"--files: {name!r} is not one of {allowed}" for name in unknown])
     chosen = {known[name] for name in wanted}

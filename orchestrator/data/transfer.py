@@ -101,18 +101,29 @@ def remote_size(url: str, patience: Patience) -> int | None:
     return size
 
 
-def fetch(transfer: Transfer, advance: Callable[[int], None], note: Callable[[str], None], patience: Patience) -> None:
+def fetch(
+    transfer: Transfer,
+    advance: Callable[[int], None],
+    note: Callable[[str], None],
+    patience: Patience,
+    make_way: Callable[[], None] = lambda: None,
+) -> None:
     """The file, whole and checked, at its target; `advance` is told the bytes that arrive.
 
-    A wrong checksum costs one more try from the start. Raises TransferError that names the file and says what came,
-    StoreError where the disk refuses.
+    `make_way` is called before the target is replaced, when the new file is there and right. A wrong checksum costs
+    one more try from the start. Raises TransferError that names the file and says what came, StoreError where the disk
+    refuses.
     """
     name, found = transfer.target.name, ""
     for last in (False, True):
         _receive(transfer, advance, note, patience)
         found = md5_of(transfer.part)
         if found == transfer.md5:
-            os.replace(transfer.part, transfer.target)
+            try:
+                make_way()
+                os.replace(transfer.part, transfer.target)
+            except OSError as error:
+                raise _refused(transfer.target, error) from error
             remember(transfer)
             return
         size = transfer.arrived
@@ -214,7 +225,7 @@ def _append(transfer: Transfer, start: int, advance: Callable[[int], None], pati
             transfer.part.parent.mkdir(parents=True, exist_ok=True)
             file = open(transfer.part, "r+b" if start else "wb")  # noqa: SIM115 (disk and network faults are told apart)
         except OSError as error:
-            raise _refused(transfer, error) from error
+            raise _refused(transfer.part, error) from error
         with file:
             file.seek(start)
             arrived = start
@@ -223,7 +234,7 @@ def _append(transfer: Transfer, start: int, advance: Callable[[int], None], pati
                     file.write(block)
                     file.flush()  # a full disk is told here, not when the file is closed
                 except OSError as error:
-                    raise _refused(transfer, error) from error
+                    raise _refused(transfer.part, error) from error
                 arrived += len(block)
                 advance(len(block))
     return promised is None or arrived >= promised
@@ -263,8 +274,8 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _refused(transfer: Transfer, error: OSError) -> StoreError:
+def _refused(path: Path, error: OSError) -> StoreError:
     return StoreError(
-        f"{transfer.part}: can't write: {error.strerror or error}; what arrived is kept, "
+        f"{path}: can't write: {error.strerror or error}; what arrived is kept, "
         "free some space or mend the folder's rights, then run the same again"
     )

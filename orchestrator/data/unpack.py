@@ -16,17 +16,25 @@ from orchestrator.data.trailers12k import size_text
 from orchestrator.errors import InputError, StoreError
 from orchestrator.progress import Progress, Step
 
+MULTIPLE, ALLOWANCE = 20, 64 * MEGABYTE
+"""What a tar may unpack to: so many times its size and so much more. The published ones hold compressed arrays."""
+
+MARGIN = 64 * MEGABYTE
+"""Disk that is left free for others."""
+
 
 def unpack_group(archive: Path, folder: Path, progress: Progress) -> None:
     """The Zarr group in `archive` as `folder`, which must not be there yet.
 
-    Raises InputError (damaged, no group in it), StoreError (no room); nothing is then left behind.
+    Raises InputError (damaged, no group in it, far larger than it looks), StoreError (no room); nothing is then left
+    behind.
     """
     size = archive.stat().st_size
     needed, free = size * UNPACKED, shutil.disk_usage(folder.parent).free
-    if needed > free:
+    if needed + MARGIN > free:
         raise StoreError(
-            f"{archive}: free disk: unpacking takes about {size_text(needed)} and {size_text(free)} is free"
+            f"{archive}: free disk: unpacking takes about {size_text(needed)} and {size_text(free)} is free, "
+            f"of which {size_text(MARGIN)} are left to others"
         )
     aside = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
@@ -37,7 +45,7 @@ def unpack_group(archive: Path, folder: Path, progress: Progress) -> None:
             progress.step(f"unpacking {archive.name}", -(-size // MEGABYTE), "MB") as step,
             tarfile.open(fileobj=file) as tar,
         ):
-            tar.extractall(aside, members=_counted(tar, file, step), filter="data")
+            tar.extractall(aside, members=_counted(tar, file, step, _Room(archive, folder)), filter="data")
         os.replace(_group_in(aside, archive), folder)
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
@@ -49,9 +57,33 @@ def unpack_group(archive: Path, folder: Path, progress: Progress) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _counted(tar: tarfile.TarFile, file: BinaryIO, step: Step) -> Iterator[tarfile.TarInfo]:
+class _Room:
+    """Stops an unpacking before it fills the disk: how much will come out is known only member by member."""
+
+    def __init__(self, archive: Path, folder: Path) -> None:
+        self._archive, self._folder, self._bytes = archive, folder, 0
+        self._limit = MULTIPLE * archive.stat().st_size + ALLOWANCE
+
+    def take(self, size: int) -> None:
+        """Room for one more member, else InputError or StoreError."""
+        self._bytes += size
+        if self._bytes > self._limit:
+            raise InputError(
+                f"{self._archive}: unpacks to more than {size_text(self._limit)}, far more than a published file does; "
+                "`divita trailers12k download` checks it and fetches it again"
+            )
+        free = shutil.disk_usage(self._folder.parent).free
+        if size + MARGIN > free:
+            raise StoreError(
+                f"{self._archive}: free disk: {size_text(self._bytes - size)} are unpacked, {size_text(size)} come "
+                f"next and {size_text(free)} is free, of which {size_text(MARGIN)} are left to others"
+            )
+
+
+def _counted(tar: tarfile.TarFile, file: BinaryIO, step: Step, room: _Room) -> Iterator[tarfile.TarInfo]:
     told = 0
     for member in tar:
+        room.take(member.size)
         yield member
         if (whole := file.tell() // MEGABYTE) != told:
             step.advance(whole - told)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.data.trailers12k import some
+from orchestrator.data.trailers12k import size_text, some
 from orchestrator.errors import InputError, StoreError
 
 Vectors = npt.NDArray[np.float32]
 
 FEATURES = "num_features"
 """Attribute of a group: how long a vector is."""
+
+LARGEST = 1 << 30
+"""Bytes that an array or a chunk may be said to hold; a trailer has some 100 clips, so more is damage."""
+
+COMPRESSORS = ("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma")
+FILTERS = ("shuffle",)
+"""What a file of others may ask to be decoded by; numcodecs also knows `pickle`, which runs what it is given."""
 
 _FLOAT32 = ("<f4", "=f4")
 
@@ -51,7 +60,7 @@ class ZarrSet:
     def ids(self) -> frozenset[str]:
         """Names of the arrays (and of whatever else has a folder)."""
         with os.scandir(self.folder) as entries:
-            return frozenset(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+            return frozenset(entry.name for entry in entries if entry.is_dir() and can_name_array(entry.name))
 
     def survey(self, mids: Sequence[str], width: int, advance: Callable[[], None]) -> tuple[dict[str, int], list[str]]:
         """Clips of each of `mids` by what the arrays say of themselves, and all that does not fit, in words.
@@ -83,61 +92,64 @@ class ZarrSet:
     def _look_at(self, mid: str, width: int) -> tuple[str, str, int]:
         """What is wrong with an array or nothing, what it is instead, and its clips."""
         try:
-            meta = self._meta(mid)
-            kind, shape = str(meta["dtype"]), tuple(meta["shape"])
-            chunks = list(_grid(meta))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            array = self._array(mid)
+        except (OSError, ValueError) as error:
             return "arrays have no readable .zarray", f" ({error})", 0
-        if kind not in _FLOAT32 or len(shape) != 2 or shape[1] != width:
-            return f"arrays are not float32 (clips, {width})", f" {kind} {shape}", 0
-        if not shape[0]:
+        if unfit := array.unfit(width):
+            return *unfit, 0
+        if not array.shape[0]:
             return "trailers have no clip", "", 0
         # A chunk that is not there reads as zeros: a copy that was cut short would pass for data.
-        lost = len(chunks) - len(self._stored(mid).intersection(chunks))
+        lost = array.count - sum(map(array.is_chunk, self._stored(mid)))
         if lost:
-            return "arrays lack chunks, which would pass for zeros", f" ({lost} of {len(chunks)})", 0
-        return "", "", int(shape[0])
+            return "arrays lack chunks, which would pass for zeros", f" ({lost:,} of {array.count:,})", 0
+        return "", "", array.shape[0]
 
     def read(self, mid: str) -> Vectors:
         """The vectors of a trailer, float32 (clips, width). Raises ValueError where they can't be decoded."""
         try:
-            meta = self._meta(mid)
-            if meta.get("filters") or meta.get("order", "C") != "C" or meta["dtype"] not in _FLOAT32:
-                for name in _grid(meta):
-                    self._chunk(mid, name, meta)
+            array = self._array(mid)
+            if unfit := array.unfit():
+                raise ValueError("".join(unfit))
+            if array.filters or array.order != "C":
+                for name in array.chunk_names():
+                    self._chunk(mid, name, array)
                 return np.ascontiguousarray(self._group[mid][:], np.float32)  # type: ignore[index]
-            return self._assemble(mid, meta)
+            return self._assemble(mid, array)
         except MemoryError:
             raise
         except Exception as error:  # every codec has its own
             raise ValueError(f"{mid} ({error})") from error
 
-    def _assemble(self, mid: str, meta: Mapping[str, Any]) -> Vectors:
+    def _assemble(self, mid: str, array: _Array) -> Vectors:
         """The chunks of a plain array, each decoded and put in its place; those at the end are padded."""
         from numcodecs import get_codec
 
-        codec = get_codec(meta["compressor"]) if meta.get("compressor") else None
-        (clips, width), (rows, columns) = meta["shape"], meta["chunks"]
-        vectors = np.empty((clips, width), np.float32)
-        for name, (i, j) in zip(_grid(meta), _places(meta), strict=True):
-            data = self._chunk(mid, name, meta)
+        codec = get_codec(dict(array.compressor)) if array.compressor else None
+        rows, columns = array.chunks
+        vectors = np.empty(array.shape, np.float32)
+        for name, (i, j) in zip(array.chunk_names(), array.places(), strict=True):
+            data = self._chunk(mid, name, array)
             chunk = np.frombuffer(codec.decode(data) if codec else data, "<f4").reshape(rows, columns)
             part = vectors[i * rows : (i + 1) * rows, j * columns : (j + 1) * columns]
             part[:] = chunk[: part.shape[0], : part.shape[1]]
         return vectors
 
-    def _chunk(self, mid: str, name: str, meta: Mapping[str, Any]) -> bytes:
+    def _chunk(self, mid: str, name: str, array: _Array) -> bytes:
         """The bytes of a chunk's file. Blosc itself reads past the end of one that was cut short and finds no fault."""
         data = (self.folder / mid / name).read_bytes()
-        if (meta.get("compressor") or {}).get("id") == "blosc":
+        if array.compressor and array.compressor["id"] == "blosc":
             promised = int.from_bytes(data[12:16], "little")  # its header: 4 bytes of flags, 3 sizes of 4 bytes each
             if len(data) < 16 or promised != len(data):
                 raise ValueError(f"{name} has {len(data)} bytes, not {promised}")
         return data
 
-    def _meta(self, mid: str) -> dict[str, Any]:
-        meta: dict[str, Any] = json.loads((self.folder / mid / ".zarray").read_bytes())
-        return meta
+    def _array(self, mid: str) -> _Array:
+        """What the .zarray says. Raises ValueError (or OSError) where it says nothing that can be understood."""
+        try:
+            return _Array.parse(json.loads((self.folder / mid / ".zarray").read_bytes()))
+        except (KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
 
     def _stored(self, mid: str) -> set[str]:
         """Names of the chunk files of an array."""
@@ -202,12 +214,79 @@ def check_free(folder: Path, overwrite: bool) -> None:
         raise InputError(f"{folder}: is there already; replace it with --overwrite or choose another folder")
 
 
-def _places(meta: Mapping[str, Any]) -> Iterable[tuple[int, ...]]:
-    counts = [-(-size // max(chunk, 1)) for size, chunk in zip(meta["shape"], meta["chunks"], strict=True)]
-    return itertools.product(*(range(count) for count in counts))
+def can_name_array(mid: str) -> bool:
+    """Whether an array of that name is found again: Zarr keeps its own files under names with a dot in front."""
+    return not mid.startswith(".") and "/" not in mid and "\\" not in mid
 
 
-def _grid(meta: Mapping[str, Any]) -> Iterable[str]:
-    """Names of the files that an array's chunks lie in."""
-    separator = meta.get("dimension_separator", ".")
-    return (separator.join(map(str, place)) for place in _places(meta))
+@dataclass(frozen=True)
+class _Array:
+    """What a .zarray says, each entry of the kind that Zarr v2 has there, though not yet one that may be read."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    order: str
+    separator: str
+    compressor: Mapping[str, Any] | None
+    filters: tuple[Mapping[str, Any], ...]
+
+    @classmethod
+    def parse(cls, meta: Any) -> _Array:
+        """Raises ValueError, KeyError or TypeError."""
+        if not isinstance(meta, dict):
+            raise ValueError("is no JSON object")
+        shape, chunks, separator = meta["shape"], meta["chunks"], meta.get("dimension_separator", ".")
+        for field, sizes in (("shape", shape), ("chunks", chunks)):
+            if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
+                raise ValueError(f"{field}: {sizes!r} is no list of sizes")
+        if len(shape) != len(chunks) or any(size and not chunk for size, chunk in zip(shape, chunks, strict=True)):
+            raise ValueError(f"chunks: {chunks} do not fill {shape}")
+        if separator not in (".", "/"):
+            raise ValueError(f"dimension_separator: {separator!r} is neither . nor /")
+        compressor, filters = meta.get("compressor"), meta.get("filters") or []
+        if not isinstance(filters, list) or not all(isinstance(c, dict) for c in [compressor or {}, *filters]):
+            raise ValueError("compressor, filters: are no codecs")
+        order = str(meta.get("order", "C"))
+        return cls(str(meta["dtype"]), tuple(shape), tuple(chunks), order, separator, compressor, tuple(filters))
+
+    def unfit(self, width: int | None = None) -> tuple[str, str] | None:
+        """Why these are no vectors (of that width) that may be read, and what they are instead."""
+        wanted = "clips, features" if width is None else f"clips, {width}"
+        if self.dtype not in _FLOAT32 or len(self.shape) != 2 or width not in (None, self.shape[1]):
+            return f"arrays are not float32 ({wanted})", f" {self.dtype} {self.shape}"
+        largest = 4 * max(math.prod(self.shape), math.prod(self.chunks))
+        if largest > LARGEST:
+            return f"arrays are said to hold more than {size_text(LARGEST)}", f" {self.shape} in {self.chunks}"
+        refused = [codec.get("id") for codec in self.filters if codec.get("id") not in FILTERS]
+        if self.compressor is not None and self.compressor.get("id") not in COMPRESSORS:
+            refused.append(self.compressor.get("id"))
+        if refused:
+            allowed = f"{', '.join(COMPRESSORS)}, filter {', '.join(FILTERS)}"
+            return f"arrays are encoded by what is not read here (only {allowed})", f" {', '.join(map(repr, refused))}"
+        return None
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Chunks along each dimension."""
+        return tuple(-(-size // max(chunk, 1)) for size, chunk in zip(self.shape, self.chunks, strict=True))
+
+    @property
+    def count(self) -> int:
+        """Chunks; may be far more than there are files, and is not to be enumerated before that is known."""
+        return math.prod(self.counts)
+
+    def is_chunk(self, name: str) -> bool:
+        """Whether a file of that name is one of the chunks."""
+        parts = name.split(self.separator)
+        return len(parts) == len(self.counts) and all(
+            part.isascii() and part.isdigit() and str(int(part)) == part and int(part) < count
+            for part, count in zip(parts, self.counts, strict=True)
+        )
+
+    def places(self) -> Iterator[tuple[int, ...]]:
+        return itertools.product(*(range(count) for count in self.counts))
+
+    def chunk_names(self) -> Iterator[str]:
+        """The files that the chunks lie in, in the order of `places`."""
+        return (self.separator.join(map(str, place)) for place in self.places())

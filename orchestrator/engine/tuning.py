@@ -19,9 +19,10 @@ import numpy as np
 import ray
 from ray import tune
 
-from orchestrator.data.trailers12k import is_published
-from orchestrator.engine.costs import ConfigCost, config_cost
+from orchestrator.data.origin import origin
+from orchestrator.engine.costs import ConfigCost
 from orchestrator.engine.session import Resources
+from orchestrator.errors import InputError
 from orchestrator.progress import Step
 from orchestrator.specs import Config, plain
 from orchestrator.store.embeddings import ClipVectors
@@ -50,6 +51,7 @@ class ConfigJob:
     weights: tuple[str, ...]
     """What each stream's backbone started from: `pretrained`, `random` or a path."""
     trials: Mapping[int, tuple[str, str]]
+    cost: ConfigCost | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,6 @@ class ConfigTrainable(tune.Trainable):
         self._started = time.perf_counter()
         self._current = self._configs[new_config["config"]]
         self._trainer: LockstepTrainer | None = None
-        self._cost: ConfigCost | None = None
         return True
 
     def step(self) -> dict[str, Any]:
@@ -129,7 +130,7 @@ class ConfigTrainable(tune.Trainable):
             import torch
 
             cause = getattr(error, "cause", None) or error  # what Ray wraps is what happened
-            reason = f"{type(cause).__name__}: {cause}"
+            reason = str(cause) if isinstance(cause, InputError) else f"{type(cause).__name__}: {cause}"
             if isinstance(error, torch.OutOfMemoryError | MemoryError):
                 reason += "; lower training.batch_size or clips_per_snippet, or give each trial more memory"
             for split in self._current.trials:
@@ -153,15 +154,14 @@ class ConfigTrainable(tune.Trainable):
     def _build(self) -> LockstepTrainer:
         job, data = self._current, self._data
         streams = tuple(ClipVectors(*ray.get(ray.get(self._job.hub.get.remote(key)))) for key in job.embedding_keys)
+        check_same_clips(job.config, data.mids, streams)
         splits = {s: SplitData.of(streams, data.labels, data.splits[:, s], data.genres) for s in job.trials}
         first = next(iter(splits.values()))
         shared = {s: SplitData(first.streams, d.labels, d.train, d.val, d.test, d.genres) for s, d in splits.items()}
-        self._cost = config_cost(job.config, tuple(s.width for s in streams), len(data.genres))
         return LockstepTrainer(job.config, shared, self._job.device)
 
     def _write(self, split: int, result: TrialResult) -> None:
-        data, cost = self._data, self._cost
-        assert cost is not None
+        data, cost = self._data, self._current.cost
         record = self._record(
             split,
             status="done",
@@ -170,9 +170,9 @@ class ConfigTrainable(tune.Trainable):
             test=result.test,
             per_genre=result.per_genre,
             seconds=result.seconds,
-            parameters=cost.parameters + result.parameters,
+            parameters=cost and cost.parameters + result.parameters,
             head_parameters=result.parameters,
-            multiply_adds=cost.multiply_adds,
+            multiply_adds=cost and cost.multiply_adds,
             n_train=result.n_train,
             n_val=result.n_val,
             n_test=result.n_test,
@@ -192,6 +192,20 @@ class ConfigTrainable(tune.Trainable):
         return make_record(self._current, split, self._data, **fields)
 
 
+def check_same_clips(config: Config, mids: Sequence[str], streams: Sequence[ClipVectors]) -> None:
+    """Raises InputError naming trailers whose streams were not cut into the same clips, as imported sets may be."""
+    first = np.diff(streams[0].offsets)
+    for spec, stream in zip(config.streams[1:], streams[1:], strict=True):
+        other = np.diff(stream.offsets)
+        apart = np.flatnonzero(first != other)
+        if len(apart):
+            some = ", ".join(f"{mids[i]}: {first[i]} and {other[i]}" for i in apart[:3])
+            raise InputError(
+                f"backbone: {config.streams[0].backbone.name} and {spec.backbone.name} fuse clip by clip, but "
+                f"{len(apart)} trailers have other numbers of clips ({some}); both must come from the same cuts"
+            )
+
+
 def make_record(job: ConfigJob, split: int, data: TrainingData, **fields: Any) -> TrialRecord:
     """A ledger record of one trial with what the job and the data say of it."""
     key, digest = job.trials[split]
@@ -204,7 +218,7 @@ def make_record(job: ConfigJob, split: int, data: TrainingData, **fields: Any) -
         data_digest=digest,
         weights=job.weights,
         synthetic=data.synthetic,
-        published=any(is_published(digest) for k in job.embedding_keys for digest in data.rows[k].values()),
+        origins=tuple(sorted({origin(digest) for k in job.embedding_keys for digest in data.rows[k].values()})),
         versions=dict(data.versions),
         commit=data.commit,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

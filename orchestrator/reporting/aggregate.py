@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orchestrator.data.origin import PUBLISHED
+
 if TYPE_CHECKING:
     from orchestrator.specs import Config
     from orchestrator.store.ledger import TrialRecord
@@ -22,7 +24,8 @@ METRICS = ("uAP", "mAP", "wAP", "sAP")
 MARKS = {
     "R": "random weights: a backbone was not pretrained, so the numbers say nothing about it",
     "S": "synthetic trailers: made by a program, not films",
-    "P": "published representations: vectors imported from Trailers12k's authors, not computed here",
+    "P": "published representations: vectors that Trailers12k's authors made, not computed here",
+    "M": "mixed vectors: those of some trailers were computed here, those of others imported",
     "I": "incomplete: not every split has a result, so no mean is shown",
     "F": "fewer trailers than the manifest lists: the others failed (see `divita status`)",
 }
@@ -171,7 +174,8 @@ def _marks(
     holds = {
         "R": "random" in weights,
         "S": any(r.synthetic for r in records),
-        "P": any(r.published for r in records),
+        "P": any(PUBLISHED in r.origins for r in records),
+        "M": any(len(r.origins) > 1 for r in records),
         "I": bool(states),
         "F": len(used) > 1 or (trailers is not None and any(n < trailers for n in used)),
     }

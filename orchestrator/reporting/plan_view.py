@@ -30,6 +30,13 @@ def show_plan(plan: Plan, cost: Estimate, console: Console | None = None) -> Non
     console.print(_sets(plan))
     _show_sharing(plan, console)
     _show_weights(plan, console)
+    if unused := facts["imported_but_unused"]:
+        console.print(
+            "imported vectors that don't count, since the manifest names the trailers' videos (leave the path"
+        )
+        console.print("column out to use them):")
+        for name, count in unused.items():
+            console.print(f"  {name} of {count:,} trailers")
     if lost := facts["without_video"]:
         console.print("can't be made, since the manifest names no video and the store has no vectors:")
         for name, count in lost.items():
@@ -87,6 +94,8 @@ def _show_sharing(plan: Plan, console: Console) -> None:
     passes = "no decoding pass" if not plan.to_decode else f"1 decoding pass over {len(plan.to_decode):,} trailers"
     console.print(f"still to do: {passes}, {facts['missing']['embedding_sets']} of {len(plan.sets)} embedding sets")
     decodes, backbones = apart["decode_passes"], apart["backbone_passes"]
+    if decodes < 2:
+        return
     saved = (decodes - 1) * trailers, (backbones - facts["backbone_passes"]) * trailers
     console.print(
         f"sharing ({shared} sets serve several configs): each trailer is decoded once, not {decodes} times, and goes "

@@ -21,7 +21,7 @@ def describe_origin(report: Report) -> dict[str, str]:
         "Trailers": ", ".join(f"{n:,}" for n in counts),
         "Genres": ", ".join(report.genres),
         "Weights": "; ".join(f"{b}: {w}" for b, w in _weights(rows).items()),
-        "Commit": ", ".join(commits) or "not known",
+        "Commit": ", ".join(c.replace("+", " with uncommitted changes") for c in commits) or "not known",
         "Versions": ", ".join(versions),
         "Training": f"{_duration(sum(r.seconds for r in rows))} in {sum(len(r.scores) for r in rows)} trials",
     }

@@ -161,6 +161,7 @@ MARK_COLUMNS = (
     ("R", "random_weights"),
     ("S", "synthetic"),
     ("P", "published_representations"),
+    ("M", "mixed_vectors"),
     ("I", "incomplete"),
     ("F", "fewer_trailers"),
 )

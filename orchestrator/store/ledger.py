@@ -36,7 +36,7 @@ class TrialRecord:
     `config` is `specs.plain(config)`; `history` has one mapping of plain values an epoch; `test` and `per_genre`
     are in percent; `weights` says for each stream what its backbone started from; `created` is in ISO 8601.
     `parameters` counts backbones and head, `head_parameters` the head alone, `multiply_adds` those of one snippet;
-    `published` is true where some vectors were imported from the published representations.
+    `origins` says where the vectors come from (`data.origin`).
     """
 
     key: str
@@ -60,7 +60,7 @@ class TrialRecord:
     n_test: int = 0
     weights: tuple[str, ...] = ()
     synthetic: bool = False
-    published: bool = False
+    origins: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     commit: str | None = None
     created: str = ""
@@ -71,7 +71,7 @@ class TrialRecord:
             raise ValueError(f"status: {self.status!r} is not one of {', '.join(STATUSES)}")
         if self.status == "failed" and not self.reason:
             raise ValueError("reason: a failed trial must say why")
-        for name in ("embedding_keys", "history", "weights"):
+        for name in ("embedding_keys", "history", "weights", "origins"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def to_json(self) -> dict[str, Any]:

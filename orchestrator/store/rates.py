@@ -1,7 +1,7 @@
 """Measured seconds a unit of work, so that a plan can say what a sweep will cost on this machine.
 
-Names that the engine and the plan share: `decode` and `shots` count grid frames, `embed <backbone>` counts clips,
-`train` counts trial-epochs.
+Names that the engine and the plan share: `decode` and `shots` count grid frames, `embed <backbone>` clips or, of a
+video backbone, their frames, `train <aggregator>` the clips of all epochs.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from orchestrator.backbones.registry import entry
-from orchestrator.specs import GRID_FPS
+from orchestrator.specs import GRID_FPS, aggregator_label
 from orchestrator.sweep.plan import Plan
 
 MEAN_SECONDS = 122
@@ -85,8 +85,10 @@ def estimate(plan: Plan, rates: Mapping[str, float], frames: Mapping[str, int], 
             add(f"embed {backbone}", "clips", clips)
     lost = plan.without_video.keys()
     able = [c for c in plan.configs if not lost & set(c.embedding_keys)]
-    epochs = sum(c.config.training.epochs for c in able for t in c.trials if not t.done)
-    add("train", "epochs at most", epochs)
+    for c in able:
+        epochs = c.config.training.epochs * sum(not t.done for t in c.trials)
+        clips = epochs * len(plan.trailers) * c.config.clips_per_snippet
+        add(f"train {aggregator_label(c.config.aggregator)}", "clips at most", clips)
     items = []
     for (kind, unit), units in work.items():
         rate = rates.get(kind)

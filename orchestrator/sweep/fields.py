@@ -60,13 +60,21 @@ def build_config(cell: Mapping[str, Any], place: Place) -> Config:
         f.name: _number(f"training.{f.name}", values[f"training.{f.name}"], f.default, place) for f in fields(TrainSpec)
     }
     snippet = _number("clips_per_snippet", values["clips_per_snippet"], DEFAULTS["clips_per_snippet"], place)
-    aggregator = _aggregator(_tuned(values), place)
+    aggregator = _aggregator(_tuned(values), place, values)
     config = Config(streams, aggregator, int(snippet), TrainSpec(**settings))
     if problems := config_problems(config):
         fields_at_fault = [p.split(":")[0] for p in problems]
-        places = [place("aggregator" if f.startswith("aggregator.") else f) for f in fields_at_fault]
+        places = [_place_of(f, config.aggregator.name, values, place) for f in fields_at_fault]
         raise InputError([f"{at}: {problem}" for at, problem in zip(places, problems, strict=True)])
     return config
+
+
+def _place_of(field: str, aggregator: str, values: Mapping[str, Any], place: Place) -> str:
+    """Where a field at fault stands; a fault among an aggregator's settings is that of one that was replaced."""
+    if not field.startswith("aggregator."):
+        return place(field)
+    replaced = [key for key in values if key.startswith(f"aggregator.{aggregator}.")]
+    return place(replaced[0] if replaced else "aggregator")
 
 
 def _located(field: str, place: Place, build: Callable[[], Any]) -> Any:
@@ -90,7 +98,10 @@ def _weights(backbone: str, weights: Any, names: list[str], place: Place) -> str
     """`weights` is one value for every backbone, or a mapping of backbone to value."""
     if isinstance(weights, Mapping):
         for name in weights:
-            _located("weights", place, lambda name=name: entry(str(name)))  # type: ignore[misc]
+            try:
+                entry(str(name))
+            except InputError as error:
+                raise InputError(f"{place('weights')}: weights: {str(error).removeprefix('backbone: ')}") from error
         weights = weights.get(backbone, DEFAULTS["weights"])
     if not isinstance(weights, str) or not weights:
         raise InputError(
@@ -118,7 +129,7 @@ def _tuned(values: Mapping[str, Any]) -> Any:
     return options | {key.removeprefix(prefix): v for key, v in values.items() if key.startswith(prefix)}
 
 
-def _aggregator(value: Mapping[str, Any], place: Place) -> AggregatorSpec:
+def _aggregator(value: Mapping[str, Any], place: Place, values: Mapping[str, Any]) -> AggregatorSpec:
     """From `{name: gru, units: 64}`."""
     where = place("aggregator")
     options = dict(value)
@@ -132,7 +143,9 @@ def _aggregator(value: Mapping[str, Any], place: Place) -> AggregatorSpec:
             raise InputError(f"{where}: aggregator: {name}: {key}: unknown setting{suggest(key, known)}")
     settings: dict[str, Any] = {}
     for key, setting in options.items():
-        settings[key] = _number(key, setting, known[key], lambda _: f"{where}: aggregator: {name}")
+        replaced = f"aggregator.{name}.{key}"
+        at = place(replaced) if replaced in values else where
+        settings[key] = _number(key, setting, known[key], lambda _, at=at: f"{at}: aggregator: {name}")  # type: ignore[misc]
     return spec(**settings)
 
 

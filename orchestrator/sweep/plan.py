@@ -13,6 +13,7 @@ from typing import Any
 
 from orchestrator.backbones.registry import initial_weights
 from orchestrator.data.manifest import Manifest
+from orchestrator.data.origin import COMPUTED, ORIGINS, origin
 from orchestrator.errors import InputError
 from orchestrator.specs import FRAMES, Config, EmbeddingSpec, config_key, trial_key
 from orchestrator.store.failures import Failure
@@ -46,6 +47,8 @@ class SetPlan:
     cached: Mapping[str, str]
     """Trailer id -> digest of the row that is there."""
     missing: tuple[str, ...]
+    imported: int
+    """Trailers with imported vectors that do not count, because the manifest names their videos."""
     configs: int
     tables: Mapping[str, int]
 
@@ -146,6 +149,7 @@ class Plan:
                 "embedding_sets": sum(bool(s.missing) for s in self.sets),
                 "trials": len(self.trials) - done,
             },
+            "imported_but_unused": {s.spec.name: s.imported for s in self.sets if s.imported},
             "without_video": {s.spec.name: len(lost[s.key]) for s in self.sets if s.key in lost},
             "without_sharing": {
                 "decode_passes": len(self.configs),
@@ -194,6 +198,7 @@ def make_plan(space: Space, manifest: Manifest, inventory: Inventory) -> Plan:
                 spec,
                 cached,
                 tuple(mid for mid in trailers if mid not in cached),
+                _unused_imports(trailers, paths, inventory.rows.get(key, {}), cached),
                 len(users[key]),
                 Counter(t for config in users[key] for t in tables[config]),
             )
@@ -241,17 +246,28 @@ def _cached(
     rows: Mapping[str, frozenset[str]],
     current: Mapping[str, str],
 ) -> dict[str, str]:
-    """Trailer -> digest of its row. With a path, only a row of the video as it is now counts; without, any row does."""
-    cached = {}
-    for mid in trailers:
-        stored = rows.get(mid)
-        if not stored:
-            continue
-        if paths[mid] is None:
-            cached[mid] = min(stored)
-        elif current.get(mid) in stored:
-            cached[mid] = current[mid]
-    return cached
+    """Trailer -> digest of its row. With a path, only a row of the video as it is now counts.
+
+    Without one any row does, but all from one origin: what others made and what was computed here are not mixed while
+    one of them covers the trailers.
+    """
+    cached = {mid: current[mid] for mid in trailers if paths[mid] is not None and current.get(mid) in rows.get(mid, ())}
+    without = [mid for mid in trailers if paths[mid] is None and rows.get(mid)]
+    by_origin: dict[str, dict[str, str]] = {name: {} for name in ORIGINS}
+    for mid in without:
+        for digest in sorted(rows[mid], reverse=True):
+            by_origin[origin(digest)][mid] = digest
+    return cached | max(by_origin.values(), key=len)
+
+
+def _unused_imports(
+    trailers: tuple[str, ...],
+    paths: Mapping[str, str | None],
+    rows: Mapping[str, frozenset[str]],
+    cached: Mapping[str, str],
+) -> int:
+    with_video = [mid for mid in trailers if paths[mid] is not None and mid not in cached]
+    return sum(any(origin(digest) != COMPUTED for digest in rows.get(mid, ())) for mid in with_video)
 
 
 class _DataDigests:

@@ -92,6 +92,10 @@ def load_space(name_or_path: str | Path, overrides: Mapping[str, Any] | None = N
     tables, splits, name = _read(path, overrides, (), files)
     if not any(table.configs for table in tables):
         raise InputError(f"{path}: grid: names no config; give `grid:`, `fixed:` or `include:`")
+    heads = {config.aggregator.name for table in tables for config in table.configs}
+    for key in overrides:
+        if key.startswith("aggregator.") and key.split(".")[1] not in heads:
+            raise InputError(f"--set: {key}: no config has that aggregator; there are {', '.join(sorted(heads))}")
     tables = list(dict.fromkeys(tables))  # two included files may include the same third
     twice = [t.name for i, t in enumerate(tables) if t.name in {u.name for u in tables[:i]}]
     if twice:

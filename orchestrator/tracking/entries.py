@@ -160,7 +160,7 @@ def _tags(records: Sequence[TrialRecord], config_key: str) -> dict[str, str]:
         "divita.weights": ",".join(weights),
         "divita.random_weights": "yes" if "random" in weights else "no",
         "divita.synthetic": "yes" if any(r.synthetic for r in records) else "no",
-        "divita.published_representations": "yes" if any(r.published for r in records) else "no",
+        "divita.vectors": ",".join(sorted({o for r in records for o in r.origins})),
         "divita.commit": ",".join(commits),
         "divita.versions": ", ".join(f"{n} {v}" for n, v in versions.items()),
         "mlflow.source.name": "divita",

@@ -1,4 +1,4 @@
-"""Published representations into the store, group by group: looked at, read, and only then written."""
+"""Published representations into the store, group by group: looked at, read whole, and only then written in batches."""
 
 from __future__ import annotations
 
@@ -86,9 +86,10 @@ def import_trailers12k(
 ) -> Imported:
     """Reads the published groups in `directory` into embedding sets, for the trailers of its mtgc.csv.
 
-    A group is the folder `<name>.zarr`, or its tar, which is unpacked beside. It is taken whole or not at all: arrays
-    are looked at, then all vectors read, before the first is written. Raises InputError that names all that does not
-    fit (width, ids, types, values that are not finite), after the groups that fit are in the store.
+    A group is the folder `<name>.zarr`, or its tar, which is unpacked beside. All its arrays are looked at and all its
+    vectors read before the first is written, so one with a fault adds nothing. Writing goes in batches: one that is cut
+    off leaves some of the trailers in the store, and running it again adds the others. Raises InputError that names all
+    that does not fit (width, ids, types, values that are not finite), after the groups that fit are in the store.
     """
     folder, progress = Path(directory), progress or Progress()
     manifest = load_manifest(folder / LABELS_FILE, check_files=False)
@@ -119,7 +120,11 @@ def import_trailers12k(
         except InputError as error:
             problems += error.problems
     if problems:
-        done = f"imported all the same: {', '.join(s.backbone for s in sets)}" if sets else "nothing was imported"
+        done = (
+            f"imported all the same: {', '.join(s.backbone for s in sets)}"
+            if sets
+            else "no representation was imported"
+        )
         raise InputError([*problems, *(f"note: {note}" for note in notes), done])
     return Imported(folder / LABELS_FILE, tuple(sets), tuple(notes), tuple(str(f.backbone) for f in absent))
 
@@ -222,7 +227,10 @@ def _read(source: _Source, mids: Sequence[str]) -> list[npt.NDArray[np.float32]]
     try:
         return map_files(source.group.read, mids, THREADS)
     except ValueError as error:  # it could be read a minute ago
-        raise InputError(f"{source.group.folder}: an array changed while it was imported: {error}") from error
+        raise InputError(
+            f"{source.group.folder}: an array changed while it was imported: {error}; "
+            "trailers before it are in the store, and running the same again adds the others"
+        ) from error
 
 
 def _videos(manifest: Manifest) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator.data.manifest import Manifest, load_manifest
 from orchestrator.data.trailers12k import LABELS_FILE, is_published, some
-from orchestrator.data.zarr_sets import FEATURES, Vectors, check_free, write_set
+from orchestrator.data.zarr_sets import FEATURES, Vectors, can_name_array, check_free, write_set
 from orchestrator.errors import InputError, StoreError
 from orchestrator.progress import Progress, Step
 from orchestrator.specs import FRAMES
@@ -48,7 +48,8 @@ def export_trailers12k(
 
     A set that the authors publish has their name, another `trailers_<backbone>_<clips>_fps<rate>.zarr`. Sets that lack
     a trailer are left out and named, and so are trailers whose videos failed. Each group appears whole. Raises
-    InputError before anything is written where a group is there already and `overwrite` is not given.
+    InputError before anything is written where a group is there already and `overwrite` is not given, or an id of the
+    manifest can't name an array.
     """
     folder, progress = Path(directory), progress or Progress()
     study = Study.open(space, manifest, workspace, overrides)
@@ -89,6 +90,11 @@ def _left_out(plan: Plan) -> Iterator[str]:
 def _check_targets(labels: Path, used: Manifest, groups: Iterable[Path], overwrite: bool) -> None:
     """Nothing is written before all of it may be; told together."""
     problems: list[str] = []
+    if unfit := [mid for mid in used.mids if not can_name_array(mid)]:
+        problems.append(
+            f"{used.source}: mid: {len(unfit):,} of {len(used):,} ids can't name an array of a Zarr group, "
+            f"as they start with a dot or hold a slash: {some(map(repr, unfit))}"
+        )
     for path in groups:
         try:
             check_free(path, overwrite)

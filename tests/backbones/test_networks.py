@@ -19,8 +19,8 @@ CLASSES = (400, 600, 1000)
 LENGTHS = sorted({ClipSpec("shot", frames, fps).kept for frames in (24, 32) for fps in FRAME_RATES})
 
 PICTURES = np.array([0, 1], np.int32)
-CLIPS = np.array([[0, 2, 4, -1], [1, 3, 5, -1], [0, 4, -1, 2]], np.int32)
-"""Two clips, and the first again with its frames in another order (not backwards, which C2D's pooling can't tell)."""
+CLIPS = np.array([[0, 2, 4, -1], [0, 4, -1, 2]], np.int32)
+"""A clip, and the same with its frames in another order (not backwards, which C2D's pooling can't tell)."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,13 @@ def ran(request, frames) -> Ran:
     backbone = load_backbone(BackboneSpec(request.param, "random"))
     if backbone.kind == "image":
         return Ran(backbone, backbone.embed(frames, PICTURES))
-    # Where every clip is resampled to many frames, the reordered one has to do as the other clip: it takes seconds.
-    return Ran(backbone, backbone.embed(frames, CLIPS[[0, 2]] if backbone.row.preprocessing.frames else CLIPS))
+    # The reordered clip is the other clip, too: what tells it from the first tells any clip from it, and a third of
+    # the frames, seconds for a row, need not be embedded.
+    return Ran(backbone, backbone.embed(frames, CLIPS))
 
 
 def test_a_row_gives_finite_vectors_of_its_width_that_tell_clips_apart(ran):
-    vectors = ran.vectors[:2]
+    vectors = ran.vectors
     assert vectors.shape == (2, ran.backbone.row.width)
     assert vectors.dtype == np.float32
     assert np.isfinite(vectors).all()
@@ -52,7 +53,7 @@ def test_the_order_of_frames_matters_to_video_networks(ran):
     if ran.backbone.kind == "image":
         assert len(ran.vectors) == 2
     else:
-        assert np.abs(ran.vectors[0] - ran.vectors[-1]).mean() > 0.01
+        assert np.abs(ran.vectors[0] - ran.vectors[1]).mean() > 0.01
 
 
 def test_no_classifier_dropout_or_softmax_is_left(ran):

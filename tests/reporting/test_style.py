@@ -7,7 +7,7 @@ from orchestrator.reporting.style import as_sentences, count_notes, data_notes, 
 
 def test_what_the_data_is_comes_before_all_else(sweep, config) -> None:
     sweep.add(config("a", weights="random"), [60.0] * 3, synthetic=True)
-    sweep.add(config("b"), [60.0] * 3, synthetic=True, published=True)
+    sweep.add(config("b"), [60.0] * 3, synthetic=True, origins=("published",))
     rows = sweep.rows(trailers=200)
     assert data_notes(rows, rows) == [
         "SYNTHETIC TRAILERS, not films",

@@ -196,13 +196,13 @@ def test_an_estimate_names_what_was_never_measured_instead_of_guessing(space: Sp
     assert (decode.kind, decode.units, decode.seconds) == ("decode", 240 + 480 + 8 * 360, pytest.approx(3.6))
     assert (shots.kind, shots.units, shots.seconds) == ("shots", decode.units, None)
     assert embed.units == pytest.approx(2 * decode.units / 24)
-    assert train.units == 8 * 100
-    assert cost.unknown == ("shots", "embed resnet_2d", "train") and cost.seconds == decode.seconds
+    assert (train.kind, train.units) == ("train transformer", 2 * 100 * 10 * (5 + 10) * 2)
+    assert cost.unknown == ("shots", "embed resnet_2d", "train transformer") and cost.seconds == decode.seconds
 
 
 def test_an_estimate_counts_only_what_is_missing(space: Space) -> None:
     plan = make_plan(space, MANIFEST, full(space))
-    assert [item.kind for item in estimate(plan, {}, {}, frozenset()).items] == ["train"]
+    assert [item.kind for item in estimate(plan, {}, {}, frozenset()).items] == ["train transformer"]
     done = replace(full(space), trials=frozenset(k for k in keys_of(plan) if k))
     assert estimate(make_plan(space, MANIFEST, done), {}, {}, frozenset()).items == ()
 
@@ -211,7 +211,7 @@ def test_shots_that_are_known_cost_nothing(space: Space) -> None:
     plan = make_plan(space, MANIFEST, EMPTY)
     frames = dict.fromkeys(MIDS, 100)
     kinds = [item.kind for item in estimate(plan, {}, frames, frozenset(MIDS)).items]
-    assert kinds == ["decode", "embed resnet_2d", "train"]
+    assert kinds == ["decode", "embed resnet_2d", "train transformer"]
 
 
 def test_a_sample_is_spread_evenly() -> None:

@@ -145,11 +145,27 @@ def test_a_setting_of_one_aggregator_can_be_replaced_wherever_it_stands(tmp_path
     [
         ("aggregator.lstm.units", "--set: aggregator.lstm.units: 'lstm' is not one of transformer, gru"),
         ("aggregator.gru.unit", "--set: aggregator.gru.unit: unknown setting; did you mean units?"),
+        ("aggregator.gru.units", "--set: aggregator.gru.units: no config has that aggregator; there are mean"),
     ],
 )
 def test_a_replaced_setting_must_exist(key: str, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         load_space("demo", {key: 1})
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ("aggregator.timesformer.width=7", "--set: aggregator.heads: 12 does not divide aggregator.width 7"),
+        ("aggregator.timesformer.width=abc", "--set: aggregator: timesformer: width: 'abc' is not a whole number"),
+        ("weights={swin_3x: random}", "--set: weights: 'swin_3x' is not one of"),
+    ],
+)
+def test_a_fault_of_a_replaced_setting_is_told_of_the_option_and_not_of_the_file(pair: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        load_space("baselines", parse_overrides([pair]))
+    assert message in str(error.value)
+    assert "yaml" not in str(error.value)
 
 
 STUDY = {"clip_generation": 8, "frame_rate": 5, "snippet_length": 8, "aggregator": 6, "backbone": 8, "baselines": 5}

@@ -58,10 +58,10 @@ def test_a_trial_looks_the_same_whether_its_config_is_complete_or_not(made) -> N
 
 def test_what_a_config_costs_and_where_its_vectors_come_from_is_logged_with_both_runs(made) -> None:
     made.add()
-    for run in describe(made, head_parameters=34, multiply_adds=5_000_000_000, published=True):
+    for run in describe(made, head_parameters=34, multiply_adds=5_000_000_000, origins=("published",)):
         costs = {p.name: p.value for p in run.metrics}
         assert (costs["parameters"], costs["head_parameters"], costs["multiply_adds"]) == (1234, 34, 5e9)
-        assert run.tags["divita.published_representations"] == "yes"
+        assert run.tags["divita.vectors"] == "published"
 
 
 def test_only_the_result_is_in_the_fingerprint(made) -> None:
