@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 _PLACES = {
-    "RunOptions": "orchestrator.api",
+    "RunOptions": "orchestrator.driver",
     "extract_sweep": "orchestrator.api",
     "plan_sweep": "orchestrator.api",
     "report_sweep": "orchestrator.api",

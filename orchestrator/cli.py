@@ -11,6 +11,22 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.cli_options import (
+    AddressOpt,
+    CpusOpt,
+    JsonOpt,
+    LayoutOpt,
+    ManifestOpt,
+    MaxFailedOpt,
+    ResultsOpt,
+    RetryOpt,
+    SetOpt,
+    SpaceArg,
+    StallOpt,
+    SweepArg,
+    TrackingOpt,
+    WorkspaceOpt,
+)
 from orchestrator.cli_trailers12k import app as trailers12k
 from orchestrator.errors import DivitaError
 
@@ -26,43 +42,7 @@ app = typer.Typer(
 app.add_typer(trailers12k, name="trailers12k")
 
 PIPE_WIDTH = 200
-
-SpaceArg = Annotated[str, typer.Argument(metavar="SPACE", help="YAML file, or bare name of a shipped search space.")]
-SweepArg = Annotated[str, typer.Argument(metavar="SWEEP", help="Name of a sweep, as in the YAML or its file name.")]
-ManifestOpt = Annotated[
-    str, typer.Option("-d", "--data", metavar="MANIFEST", help="CSV or Parquet: mid, path, genres, splits.")
-]
-WorkspaceOpt = Annotated[
-    str, typer.Option("-w", "--workspace", metavar="DIR|URI", help="Embeddings, shots, ledger, MLflow.")
-]
-ResultsOpt = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where reports are written.")]
-SetOpt = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="FIELD=VALUE", help="Replace a field in every config, such as training.epochs=5. Repeatable."
-    ),
-]
-AddressOpt = Annotated[
-    str | None, typer.Option("--address", metavar="ADDRESS", help="Ray cluster; default starts a local one.")
-]
-CpusOpt = Annotated[int | None, typer.Option("--cpus", min=1, help="Cores of the local Ray; default all.")]
-MaxFailedOpt = Annotated[
-    int | None,
-    typer.Option("--max-failed", min=0, help="Trailers that may fail before the pass stops; default 1%, at least 10."),
-]
-RetryOpt = Annotated[
-    bool, typer.Option("--retry-failed", help="Try trailers again that failed before and did not change.")
-]
-StallOpt = Annotated[
-    float, typer.Option("--stall", metavar="SECONDS", min=1, help="Kill a decoder that gives no frame for so long.")
-]
-LayoutOpt = Annotated[
-    str, typer.Option("--layout", metavar="auto|fused|split", help="Decode and embed in one actor or in two.")
-]
-TrackingOpt = Annotated[
-    str | None, typer.Option("--tracking-uri", metavar="URI", help="MLflow; default an SQLite file in the workspace.")
-]
-JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+INTERRUPTED = 130
 
 
 @app.command()
@@ -117,7 +97,8 @@ def extract(
     layout: LayoutOpt = "auto",
 ) -> None:
     """Compute the embeddings that a search space lacks, nothing else. Needs no splits."""
-    from orchestrator.api import RunOptions, extract_sweep
+    from orchestrator.api import extract_sweep
+    from orchestrator.driver import RunOptions
 
     options = RunOptions(address, cpus, max_failed, retry_failed, _layout(layout), stall)
     counts = extract_sweep(
@@ -260,7 +241,8 @@ def synth(
 
 
 def _run(space: str, data: str, workspace: str, overrides: dict[str, Any] | None, **options: Any) -> None:
-    from orchestrator.api import RunOptions, run_sweep
+    from orchestrator.api import run_sweep
+    from orchestrator.driver import RunOptions
 
     outcome = run_sweep(
         space, data, workspace=workspace, overrides=overrides, options=RunOptions(**options), progress=_progress()
@@ -333,15 +315,16 @@ def _progress() -> Any:
 
 
 def main() -> None:
-    """Runs the command. Exit codes: 0 done, 1 some trials or trailers failed, 2 bad input or usage."""
+    """Runs the command. Exit codes: 0 done, 1 some trials or trailers failed, 2 bad input or usage, 130 Ctrl-C."""
     try:
         app()
     except DivitaError as error:
         print("\n".join(f"divita: {line}" for line in str(error).splitlines()), file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("divita: stopped; the same command goes on where this one was", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # so typer ends on Ctrl-C
+            print("divita: stopped; the same command goes on where this one was", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

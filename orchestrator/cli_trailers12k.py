@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.cli_options import SetOpt
 from orchestrator.data.trailers12k import ZENODO
 
 app = typer.Typer(
@@ -22,12 +23,6 @@ FilesOpt = Annotated[
         "--files",
         metavar="NAME",
         help="Only these, by file or backbone, such as mtgc.csv,swin_3d. Repeatable; default all seven.",
-    ),
-]
-SetOpt = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="FIELD=VALUE", help="Replace a field in every config, such as weights=random. Repeatable."
     ),
 ]
 WorkspaceOpt = Annotated[str, typer.Option("-w", "--workspace", metavar="DIR|URI", help="Where the embeddings are.")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class DivitaError(Exception):
@@ -48,3 +48,10 @@ class TrailerError(Exception):
 
     def __str__(self) -> str:
         return f"{self.stage}: {self.reason}"
+
+
+def some(names: Iterable[str], shown: int = 5, separator: str = ", ") -> str:
+    """The first few names and how many more there are, for messages."""
+    listed = list(names)
+    more = f" and {len(listed) - shown:,} more" if len(listed) > shown else ""
+    return separator.join(listed[:shown]) + more

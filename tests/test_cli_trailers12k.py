@@ -27,6 +27,7 @@ def test_help_names_the_three_ways(tmp_path: Path) -> None:
     [
         (["download", "here", "--files", "swin"], 2, "--files: 'swin' is not one of mtgc.csv, shufflenet_2d"),
         (["download", "here", "--files", "mtgc"], 1, "mtgc.csv: DIVITA_OFFLINE forbids downloads"),
+        (["download", "here", "--files", ""], 2, "--files: names nothing; leave it out for all 7"),
         (["import", "here"], 2, "here/mtgc.csv: no such file"),
         (["export", "here", "-d", "m.csv", "--space", "none"], 2, "not one of the shipped search spaces"),
     ],

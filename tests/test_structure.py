@@ -16,8 +16,8 @@ LAYERS = [
     {"progress", "store"},
     {"data", "video", "backbones", "heads", "training"},
     {"engine", "sweep", "reporting", "tracking"},
-    {"study", "api", "trailers12k"},
-    {"cli", "cli_trailers12k", "__init__", "__main__"},
+    {"study", "driver", "api", "trailers12k"},
+    {"cli", "cli_options", "cli_trailers12k", "__init__", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 ONLY_IN = {"ray": "engine", "mlflow": "tracking"}

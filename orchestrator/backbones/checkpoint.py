@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, some
 
 NESTED_UNDER = ("state_dict", "model_state", "model_state_dict", "model")
 """Where training scripts keep the tensors among other things; the first that is there counts."""
@@ -39,7 +39,7 @@ def read_checkpoint(path: Path) -> State:
     others = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
     if others:
         raise InputError(
-            f"weights: {path}: no tensors under {_some(others)}; expected a state_dict, bare or under "
+            f"weights: {path}: no tensors under {some(others, SHOWN)}; expected a state_dict, bare or under "
             f"{', '.join(NESTED_UNDER)}"
         )
     state = OrderedDict((str(k).removeprefix("module."), v) for k, v in content.items())
@@ -68,10 +68,10 @@ def fit(network: nn.Module, state: State, classifier: str, path: Path | str) -> 
         # Not strict: some torch modules rename or add tensors of older files while loading; what remains is listed.
         result = network.load_state_dict(given, strict=False)
         missing = [k for k in result.missing_keys if not k.endswith("num_batches_tracked")]
-        problems = [f"missing {_some(missing)}"] if missing else []
-        problems += [f"unexpected {_some(result.unexpected_keys)}"] if result.unexpected_keys else []
+        problems = [f"missing {some(missing, SHOWN)}"] if missing else []
+        problems += [f"unexpected {some(result.unexpected_keys, SHOWN)}"] if result.unexpected_keys else []
     if problems:
-        raise misfit(path, _some(problems, "; "))
+        raise misfit(path, some(problems, SHOWN, "; "))
 
 
 def misfit(path: Path | str, why: str) -> InputError:
@@ -100,8 +100,3 @@ def _read(path: Path) -> Any:
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"weights: {path}: can't be read as a checkpoint: {reason}") from error
-
-
-def _some(names: Sequence[str], separator: str = ", ") -> str:
-    more = f"{separator}and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return separator.join(names[:SHOWN]) + more

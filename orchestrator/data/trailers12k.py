@@ -98,13 +98,6 @@ def vectors_digest(vectors: npt.NDArray[np.float32], prefix: str = PUBLISHED_PRE
     return prefix + found.hexdigest()[:32]
 
 
-def some(names: Iterable[str], shown: int = 5) -> str:
-    """The first few names and how many more there are, for messages."""
-    listed = list(names)
-    more = f" and {len(listed) - shown:,} more" if len(listed) > shown else ""
-    return ", ".join(listed[:shown]) + more
-
-
 def size_text(count: float) -> str:
     """Bytes for people: 12.3 GB."""
     for unit in ("bytes", "kB", "MB", "GB"):

@@ -7,7 +7,6 @@ one event loop), without it 0.3 ms, which is the speed of the disk.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import os
@@ -21,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.data.trailers12k import size_text, some
-from orchestrator.errors import InputError, StoreError
+from orchestrator.data.trailers12k import size_text
+from orchestrator.errors import InputError, StoreError, some
 
 Vectors = npt.NDArray[np.float32]
 
@@ -245,8 +244,9 @@ class _Array:
         if separator not in (".", "/"):
             raise ValueError(f"dimension_separator: {separator!r} is neither . nor /")
         compressor, filters = meta.get("compressor"), meta.get("filters") or []
-        if not isinstance(filters, list) or not all(isinstance(c, dict) for c in [compressor or {}, *filters]):
-            raise ValueError("compressor, filters: are no codecs")
+        codecs = [{} if compressor is None else compressor, *(filters if isinstance(filters, list) else [filters])]
+        if wrong := [codec for codec in codecs if not isinstance(codec, dict)]:
+            raise ValueError(f"compressor, filters: {wrong[0]!r} is no codec")
         order = str(meta.get("order", "C"))
         return cls(str(meta["dtype"]), tuple(shape), tuple(chunks), order, separator, compressor, tuple(filters))
 
@@ -284,9 +284,11 @@ class _Array:
             for part, count in zip(parts, self.counts, strict=True)
         )
 
-    def places(self) -> Iterator[tuple[int, ...]]:
-        return itertools.product(*(range(count) for count in self.counts))
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Row and column of every chunk of an array of two dimensions."""
+        down, across = self.counts
+        return ((i, j) for i in range(down) for j in range(across))
 
     def chunk_names(self) -> Iterator[str]:
         """The files that the chunks lie in, in the order of `places`."""
-        return (self.separator.join(map(str, place)) for place in self.places())
+        return (f"{i}{self.separator}{j}" for i, j in self.places())

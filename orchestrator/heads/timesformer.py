@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.backbones.checkpoint import read_checkpoint
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, some
 from orchestrator.specs import TimeSformerSpec
 from orchestrator.video.geometry import FRAME_SIDE
 
@@ -92,8 +92,7 @@ class TimeSformer(nn.Module):
         problems += [f"missing {name}" for name in names if name not in given]
         problems += [f"unexpected {name}" for name in given if name not in names]
         if problems:
-            shown = problems[:SHOWN] + [f"and {len(problems) - SHOWN} more"] * (len(problems) > SHOWN)
-            raise InputError(f"weights: {path}: does not fit this timesformer: {'; '.join(shown)}")
+            raise InputError(f"weights: {path}: does not fit this timesformer: {some(problems, SHOWN, '; ')}")
         for name, targets in names.items():
             for target in targets:
                 own[target].copy_(given[name])

@@ -1,7 +1,8 @@
 """Grouped bars of one named setting (clip strategies, aggregators), a bar a backbone, and the same points zoomed.
 
-Bars start at the chance level, so their length is what a config knows beyond it; a bar from a cut-off base would
-exaggerate. That hides differences of a point, so below them the same means stand as points on a scale of their own.
+Bars start at the chance level, so their length is what a config knows beyond it, and hang down where it knows less; a
+bar from a cut-off base would exaggerate. That hides differences of a point, so below them the same means stand as
+points on a scale of their own.
 """
 
 from __future__ import annotations
@@ -65,9 +66,12 @@ def draw_groups(
             if value in line.rows:
                 _draw_one(bars, zoomed, line.rows[value], place, number, axis, published or {}, base, metric)
     bars.axhline(base, color="black", linewidth=1)
-    top = max(s.mean + (s.std or 0.0) for s in _all_spreads(shown, published or {}, metric))
-    bars.set_ylim(base, top + 0.16 * (top - base))
-    ticks = [t for t in bars.get_yticks() if base + 0.15 * (top - base) < t <= top]
+    spreads = _all_spreads(shown, published or {}, metric)
+    lowest = min(base, *(s.mean - (s.std or 0.0) for s in spreads))
+    top = max(base, *(s.mean + (s.std or 0.0) for s in spreads))
+    room = 0.16 * (top - lowest) or 1.0
+    bars.set_ylim(lowest - room if lowest < base else base, top + room)
+    ticks = [t for t in bars.get_yticks() if abs(t - base) > 0.15 * (top - lowest) and lowest <= t <= top]
     bars.set_yticks([base, *ticks], [f"chance\n{base:.1f}" if chance else "0", *(f"{t:g}" for t in ticks)])
     bars.set_ylabel(f"{metric} (%)")
     zoomed.set_ylabel(f"{metric} (%), zoomed")
@@ -84,13 +88,17 @@ def draw_groups(
     return figure
 
 
-def caption_groups(axis: Axis, rows: Sequence[Row], *, metric: str, chance: bool, published: bool) -> str:
+def caption_groups(
+    axis: Axis, rows: Sequence[Row], *, metric: str, chance: Mapping[str, Spread] | None, published: bool
+) -> str:
     """What is to be seen, how the bars are to be read, and what the numbers are."""
     shown = [r for line in axis.lines for r in line.rows.values()]
     best = max(shown, key=lambda r: r.metrics[metric].mean)
     start = "the chance level, the label prevalence, so that their length is what is known beyond it" if chance else "0"
     text = f"{metric} of each {plain_name(axis.name)}. Bars start at {start}; the points below show the same means"
     text += " and deviations on their own scale, with grey diamonds for the published numbers." if published else "."
+    if chance and any(r.metrics[metric].mean < chance[metric].mean for r in shown):
+        text += " Bars that hang down are below chance."
     text += f" Highest test mean: {best.label}, {best.metrics[metric].mean:.2f}."
     return text + as_sentences([*data_notes(shown, rows), *count_notes(shown, rows)[1:], *_left_out(axis)])
 
@@ -122,8 +130,12 @@ def _draw_one(
     )  # fmt: skip
     bars.errorbar(at, mean, std, fmt="none", ecolor="black", elinewidth=1, capsize=2.5)
     if len(axis.lines) * len(axis.values) <= 16:
-        up = max(mean + std, paper.mean + (paper.std or 0.0) if paper else 0.0)
-        bars.annotate(f"{mean:.1f}", (at, up), (0, 2), textcoords="offset points", ha="center", fontsize=SMALL)
+        sign = 1 if mean >= base else -1  # beyond the end of the bar and of what stands beside it
+        ends = [s.mean + sign * (s.std or 0.0) for s in (row.metrics[metric], paper) if s]
+        bars.annotate(
+            f"{mean:.1f}", (at, max(ends) if sign > 0 else min(ends)), (0, 2 * sign), textcoords="offset points",
+            ha="center", va="bottom" if sign > 0 else "top", fontsize=SMALL,
+        )  # fmt: skip
     zoomed.errorbar(at, mean, std, fmt="none", ecolor=colour, elinewidth=1.3, capsize=3)
     zoomed.scatter(at, mean, s=44, marker=MARKERS[number], facecolor=face(row, colour), edgecolor=colour, zorder=4)
     if paper:

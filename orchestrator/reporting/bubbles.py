@@ -36,6 +36,8 @@ COSTS = {
 
 FRONT = "Pareto front"
 BODY = 3.4
+LARGEST, SMALLEST = 620.0, 28.0
+"""Areas of bubbles in points squared."""
 
 
 def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
@@ -68,7 +70,8 @@ def draw_bubbles(
         aside = " (random weights do not count)" if len({"R" in r.marks for r in kept}) > 1 else ""
         caption = (
             f"{metric} against {COSTS[cost][0].split(',')[0].lower()}, one bubble a config ({how}); area by "
-            f"{COSTS[other][1]}. Pareto front, the configs that none beats at their cost or below{aside}: {names}."
+            f"{COSTS[other][1]}{_say_enlarged(kept, other)}. Pareto front, the configs that none beats at their cost "
+            f"or below{aside}: {names}."
         )
         caption += as_sentences(data_notes(kept, rows)) + as_sentences(count_notes(kept, rows)[1:])
         plots.append(Plot(f"{metric}_against_{cost}", title, caption, figure))
@@ -81,7 +84,9 @@ def _draw(
     costs, others = ([float(getattr(r, name)) / COSTS[name][2] for r in kept] for name in (cost, other))
     spreads = [r.metrics[metric] for r in kept]
     notes = [" · ".join(data_notes(kept, rows)), *count_notes(kept, rows)]
-    figure, place = make_figure(title, notes, BODY, left=0.65, bottom=0.98)
+    handles = _legend(kept, others, other)
+    columns = len(handles) if len(handles) < 4 else 2
+    figure, place = make_figure(title, notes, BODY, left=0.65, bottom=1.0 if columns == len(handles) else 1.22)
     ax = figure.add_axes(place)
     logarithmic = cost == "multiply_adds"
     if logarithmic:
@@ -106,7 +111,11 @@ def _draw(
     ax.set_xlabel(COSTS[cost][0])
     ax.set_ylabel(f"{metric} on the test part (%)")
     tidy(ax, "both")
-    _add_legend(figure, kept, others, other)
+    wide = float(np.sqrt(LARGEST)) / SMALL  # the largest bubble in units of the text, so that it has its room
+    figure.legend(
+        handles=handles, loc="lower center", ncols=columns, fontsize=SMALL, frameon=False, handlelength=wide,
+        labelspacing=wide / 2 - 0.2, borderpad=wide / 2 - 0.4, borderaxespad=0.2,
+    )  # fmt: skip
     return figure, [kept[i] for i in front]
 
 
@@ -127,7 +136,12 @@ def _set_limits(ax: Axes, costs: Sequence[float], spreads: Sequence[Spread], log
 
 def _area(value: float, values: Sequence[float]) -> float:
     """Points squared, in proportion to the quantity, but large enough to be seen."""
-    return max(28.0, 620.0 * value / max(values))
+    return max(SMALLEST, LARGEST * value / max(values))
+
+
+def _say_enlarged(kept: Sequence[Row], other: str) -> str:
+    values = [float(getattr(r, other)) for r in kept]
+    return ", the smallest enlarged to be seen" if min(values) < max(values) * SMALLEST / LARGEST else ""
 
 
 def _add_labels(
@@ -175,17 +189,16 @@ def _add_in_points(figure: Figure, line: Line2D, start: tuple[float, float], end
     figure.add_artist(line)
 
 
-def _add_legend(figure: Figure, kept: Sequence[Row], others: Sequence[float], other: str) -> None:
-    """The front, and what bubbles of the smallest and the largest config stand for."""
+def _legend(kept: Sequence[Row], others: Sequence[float], other: str) -> list[Line2D]:
+    """The front, and what bubbles of the smallest and the largest config stand for, as large as they are drawn."""
     handles = [Line2D([], [], color="black", linewidth=1.2, label=FRONT)]
     ends = {f"{value:,.0f}" if value >= 100 else f"{value:.3g}": value for value in (min(others), max(others))}
     for shown, value in ends.items():
         size = float(np.sqrt(_area(value, others)))
         handles.append(
             Line2D(
-                [], [], color=COLOURS[4], marker="o", linestyle="none", markeredgecolor="black",
-                markersize=min(size, 15), label=f"{shown} {COSTS[other][1]}",
+                [], [], color=COLOURS[4], marker=MARKERS[0], linestyle="none", markeredgecolor="black",
+                markeredgewidth=0.8, markersize=size, label=f"{shown} {COSTS[other][1]}",
             )
         )  # fmt: skip
-    handles += [hollow_handle()] if any("R" in r.marks for r in kept) else []
-    figure.legend(handles=handles, loc="lower center", ncols=2, fontsize=SMALL, frameon=False)
+    return [*handles, hollow_handle()] if any("R" in r.marks for r in kept) else handles

@@ -17,6 +17,7 @@ from orchestrator.reporting.style import (
     DASHES,
     MARKERS,
     SMALL,
+    WIDTH,
     as_sentences,
     data_notes,
     make_figure,
@@ -45,7 +46,7 @@ def draw_validation_curves(
     lines = f"thin: {splits} splits; thick: their mean as far as all of them go; " if splits > 1 else ""
     notes = [" · ".join(data_notes(kept, rows)), f"{lines}marks: the evaluated epochs"]
     legend = 0.19 * -(-len(kept) // 2)
-    figure, (left, bottom, width, height) = make_figure(title, notes, 4.2, left=0.65, bottom=0.5 + legend)
+    figure, (left, bottom, width, height) = make_figure(title, notes, 4.2, left=0.8, bottom=0.5 + legend)
     first = figure.add_axes((left, bottom + 0.53 * height, width, 0.47 * height))
     second = figure.add_axes((left, bottom, width, 0.47 * height), sharex=first)
     cropped = False
@@ -53,6 +54,7 @@ def draw_validation_curves(
         for number, row in enumerate(kept):
             _draw_row(ax, row, name, number)
         ax.set_ylabel(label)
+        ax.yaxis.set_label_coords(-0.55 / (WIDTH * width), 0.5)
         cropped |= _leave_out_the_start(ax, kept, name)
         tidy(ax)
     first.tick_params(labelbottom=False)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -19,11 +20,10 @@ from orchestrator.reporting.dots import Dot, draw_dots
 from orchestrator.reporting.epochs import draw_validation_curves
 from orchestrator.reporting.genres import draw_genre_areas
 from orchestrator.reporting.heatmap import draw_heat_map
-from orchestrator.reporting.inputs import ComparedRow, ComparedTable, Plot, Report
+from orchestrator.reporting.inputs import ComparedTable, Plot, Report
 from orchestrator.reporting.notes import NOT_COMPARABLE
 from orchestrator.reporting.plots import MAX_COLOURED, plain_name, plot_axis
 from orchestrator.reporting.style import as_sentences, count_notes, data_notes
-from orchestrator.store.sweeps import SweepTable
 
 GROUPED = ("clip_strategy", "aggregator")
 """Named settings that are drawn as groups of bars, a bar a backbone."""
@@ -37,17 +37,22 @@ FEW = 6
 METRIC = "uAP"
 
 
-def draw_all(report: Report, tables: Sequence[ComparedTable]) -> list[Plot]:
-    """The figures of a sweep; none of a table without a complete row, and no incomplete row in any of them.
+def list_parts(report: Report, tables: Sequence[ComparedTable]) -> Iterator[tuple[str, Callable[[], list[Plot]]]]:
+    """The figures of a sweep in parts, each with its name and how it is drawn, so that a fault in one costs no other.
 
-    `tables` are the sweep's tables beside the published ones; a report without them is drawn as one table.
+    There is none of a table without a complete row, and no incomplete row in any of them. `tables` are those of
+    `comparison.compare`. Draw and render them under `style.literal_text`: names may hold what is a formula otherwise.
     """
-    tables = tables or [_alone(report, table) for table in report.tables or [_whole(report)]]
-    plots = [plot for table in tables for plot in draw_table(report, table)]
-    return [*plots, *draw_across(report, tables)]
+    for table in tables:
+        yield f"those of {table.table.name}", partial(_draw_table, report, table)
+    across = _Across(report, tables)
+    yield "those of costs", across.draw_costs
+    yield "those of genres", across.draw_genres
+    yield "precision and recall", across.draw_precision_recall
+    yield "validation curves", across.draw_epochs
 
 
-def draw_table(report: Report, table: ComparedTable) -> list[Plot]:
+def _draw_table(report: Report, table: ComparedTable) -> list[Plot]:
     """Figures of the settings that a table varies; where those leave out a row of it, all its rows one by one."""
     rows = [r.row for r in table.rows if r.row]
     complete = [r for r in rows if r.complete]
@@ -59,12 +64,13 @@ def draw_table(report: Report, table: ComparedTable) -> list[Plot]:
         table = replace(table, rows=tuple(replace(r, paper=None, code=None) for r in table.rows if r.row))
     plots: list[Plot] = []
     covered: set[str] = set()
-    for axis in _order(find_axes(complete), rows):
+    axes = find_axes(complete)
+    for axis in _order(axes, rows):
         held = {r.key for line in axis.lines for r in line.rows.values()}
         grouped = axis.name in GROUPED and axis.paired and len(axis.lines) <= MAX_SERIES
-        repeats = not axis.numeric and held <= covered and len(find_axes(complete)) > 1
-        partial = published and (not axis.paired or len(held) < MOST * len(complete))
-        if partial or (repeats and not grouped):
+        repeats = not axis.numeric and held <= covered and len(axes) > 1
+        few_of_them = published and (not axis.paired or len(held) < MOST * len(complete))
+        if few_of_them or (repeats and not grouped):
             continue
         if grouped:
             plots.append(_bars(report, table, axis, rows))
@@ -78,24 +84,46 @@ def draw_table(report: Report, table: ComparedTable) -> list[Plot]:
     return plots
 
 
-def draw_across(report: Report, tables: Sequence[ComparedTable]) -> list[Plot]:
-    """Costs, genres, precision and recall, epochs: figures of the whole sweep, whatever its tables vary."""
-    complete = [r for r in report.rows if r.complete]
-    if not complete:
-        return []
-    labels, usual = short_labels(report.rows)
-    prevalence = find_prevalence(report, complete)
-    costs, how_costs = _choose_costs(complete, tables)
-    few, how = best_each(complete, "backbone", FEW)
-    several = len({r.settings.get("backbone") for r in complete}) > 1
-    how_few = f"{'the best of each backbone, ' if several else ''}{how}"
-    return [
-        *draw_bubbles(costs, report.rows, labels, sweep=report.sweep, how=how_costs),
-        *draw_genre_areas(few, report.rows, labels, report.genres, prevalence, sweep=report.sweep, how=how_few),
-        *draw_heat_map(report.rows, labels, report.genres, prevalence, sweep=report.sweep, usual=usual),
-        *_precision_recall(report, complete, labels),
-        *draw_validation_curves(few, report.rows, labels, sweep=report.sweep, how=how_few),
-    ]
+@dataclass(frozen=True)
+class _Across:
+    """Figures of the whole sweep, whatever its tables vary; none without a complete config."""
+
+    report: Report
+    tables: Sequence[ComparedTable]
+
+    def draw_costs(self) -> list[Plot]:
+        chosen, how = _choose_costs(self._complete, self.tables) if self._complete else ([], "")
+        return draw_bubbles(chosen, self.report.rows, self._labels[0], sweep=self.report.sweep, how=how)
+
+    def draw_genres(self) -> list[Plot]:
+        (labels, usual), (few, how), (sweep, genres) = self._labels, self._few, (self.report.sweep, self.report.genres)
+        prevalence = find_prevalence(self.report, self._complete)
+        return [
+            *draw_genre_areas(few, self.report.rows, labels, genres, prevalence, sweep=sweep, how=how),
+            *draw_heat_map(self.report.rows, labels, genres, prevalence, sweep=sweep, usual=usual),
+        ]
+
+    def draw_precision_recall(self) -> list[Plot]:
+        return _precision_recall(self.report, self._complete, self._labels[0]) if self._complete else []
+
+    def draw_epochs(self) -> list[Plot]:
+        few, how = self._few
+        return draw_validation_curves(few, self.report.rows, self._labels[0], sweep=self.report.sweep, how=how)
+
+    @cached_property
+    def _complete(self) -> list[Row]:
+        return [r for r in self.report.rows if r.complete]
+
+    @cached_property
+    def _labels(self) -> tuple[dict[str, str], str]:
+        return short_labels(self.report.rows)
+
+    @cached_property
+    def _few(self) -> tuple[list[Row], str]:
+        """Configs for figures with room for a few, and how they were chosen."""
+        few, how = best_each(self._complete, "backbone", FEW)
+        several = len({r.settings.get("backbone") for r in self._complete}) > 1
+        return few, f"{'the best of each backbone, ' if several else ''}{how}"
 
 
 def find_prevalence(report: Report, rows: Sequence[Row]) -> dict[str, float] | None:
@@ -188,7 +216,7 @@ def _bars(report: Report, table: ComparedTable, axis: Axis, rows: Sequence[Row])
     title = _title(axis.name, heading)
     published = {r.row.key: r.paper.metrics[METRIC] for r in table.rows if r.row and r.paper}
     figure = draw_groups(axis, rows, published, report.chance, title=title, metric=METRIC)
-    caption = caption_groups(axis, rows, metric=METRIC, chance=report.chance is not None, published=bool(published))
+    caption = caption_groups(axis, rows, metric=METRIC, chance=report.chance, published=bool(published))
     return Plot(_name(table, axis.name), title, caption, figure, table.table.name)
 
 
@@ -233,12 +261,3 @@ def _title(name: str, heading: str) -> str:
 def _name(table: ComparedTable, axis: str) -> str:
     """A file name: letters, digits, `.`, `_`, `-`."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{table.table.name}_{METRIC}_by_{axis}").lstrip(".")
-
-
-def _alone(report: Report, table: SweepTable) -> ComparedTable:
-    rows = report.rows if not report.tables else report.rows_of(table)
-    return ComparedTable(table, tuple(ComparedRow(r.label, r, None, None) for r in rows))
-
-
-def _whole(report: Report) -> SweepTable:
-    return SweepTable(report.sweep, "", "", None, ())

@@ -92,8 +92,8 @@ class ComparedTable:
 
 @dataclass(frozen=True, eq=False)
 class Plot:
-    """One figure of the report: file name without suffix, heading, one sentence that says what is to be seen (also its
-    text for those who can't see it), and the table that it belongs to, if one."""
+    """One figure of the report: file name without suffix, heading (also its text for those who can't see it), caption
+    (what is to be seen and what the numbers are), and the table that it belongs to, if one."""
 
     name: str
     title: str

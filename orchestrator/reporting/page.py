@@ -22,6 +22,7 @@ from orchestrator.reporting.aggregate import (
     sort_by_score,
     varied_axes,
 )
+from orchestrator.reporting.choose import BY_TEST, rank
 from orchestrator.reporting.inputs import ComparedRow, ComparedTable, PublishedResult, RenderedPlot, Report
 from orchestrator.reporting.notes import NOT_COMPARABLE
 from orchestrator.reporting.provenance import describe_origin
@@ -118,9 +119,13 @@ def _summary(report: Report) -> list[dict[str, str]]:
         ("Trials done", f"{done} of {expected}", ""),
     ]
     if complete:
-        best = complete[0]
+        ranked, how = rank(complete)
+        best = ranked[0]
         label = dict(zip((r.key for r in report.rows), distinct_labels(report.rows), strict=True))[best.key]
-        facts.append(("Best by test mean, uAP %", format_spread(best.metrics["uAP"]), _with_marks(label, best)))
+        by_test = how == BY_TEST
+        name = "Best by test mean, uAP %" if by_test else "Best by validation: its test uAP, %"
+        aside = "; chosen on the test parts, so optimistic" if by_test else ""
+        facts.append((name, format_spread(best.metrics["uAP"]), _with_marks(label, best) + aside))
     if report.chance:
         facts.append(("Chance, uAP %", format_spread(report.chance["uAP"]), "the label prevalence"))
     return [{"name": name, "value": value, "detail": detail} for name, value, detail in facts]

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from orchestrator.backbones.registry import entry, weights_status
+from orchestrator.data.trailers12k import size_text
 from orchestrator.specs import FRAMES
 from orchestrator.sweep.cost import Estimate
 from orchestrator.sweep.plan import Plan
@@ -49,6 +50,11 @@ def show_plan(plan: Plan, cost: Estimate, console: Console | None = None) -> Non
     for item in cost.items:
         time = "no rate measured here yet" if item.seconds is None else f"about {_duration(item.seconds)} of one core"
         console.print(f"  {item.kind}: {item.units:,.0f} {item.unit}, {time}")
+    if cost.stored:
+        console.print(
+            f"embeddings: about {size_text(cost.stored)} more in the workspace; the largest set, about "
+            f"{size_text(cost.largest)}, is held in a node's memory while configs train on it"
+        )
     if cost.seconds:
         more = f", without {', '.join(cost.unknown)}" if cost.unknown else ""
         console.print(f"in all about {_duration(cost.seconds)} of one core{more}")

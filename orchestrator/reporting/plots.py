@@ -9,10 +9,11 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from orchestrator.reporting.aggregate import Row, Spread
-from orchestrator.reporting.axes import Axis, Line, PublishedLine
+from orchestrator.reporting.axes import Axis, PublishedLine
 from orchestrator.reporting.shrink import shrink_svg
 from orchestrator.reporting.style import (
     COLOURS,
@@ -26,6 +27,7 @@ from orchestrator.reporting.style import (
     data_notes,
     face,
     hollow_handle,
+    literal_text,
     published_handle,
     tidy,
 )
@@ -104,6 +106,7 @@ def _make_axes(figure: Figure, apart: bool) -> tuple[Axes, Axes]:
     return upper, lower
 
 
+@literal_text
 def render(figure: Figure, kind: str, dpi: int = 150) -> bytes:
     """The figure as `png` or `svg` bytes; the same figure gives the same bytes."""
     out = io.BytesIO()
@@ -132,6 +135,7 @@ def _place_values(ax: Axes, lowest: Axes, axis: Axis, more: Sequence[Any] = ()) 
         ax.set_xscale("log")
         lowest.set_xlabel(f"{title}, logarithmic")
         lowest.minorticks_off()
+        lowest.xaxis.set_major_formatter("{x:g}")  # powers of ten would be formulas
     if len(values) <= 12:
         lowest.set_xticks(values, [f"{v:g}" for v in values])
     return {v: float(v) for v in values}
@@ -176,17 +180,17 @@ def _draw_lines(ax: Axes, axis: Axis, places: Mapping[Any, float], metric: str, 
             xs, [s.mean for s in spreads], [s.std or 0.0 for s in spreads],
             fmt="none", ecolor=colour, elinewidth=1.2, capsize=3, alpha=0.8,
         )  # fmt: skip
-        _draw_points(ax, xs, line, metric, colour, marker, size=46)
+        _draw_points(ax, xs, list(line.rows.values()), metric, colour, marker, size=46)
         ax.plot([], [], color=colour, marker=marker, label=line.label or axis.fixed or unnamed)
 
 
 def _draw_many(ax: Axes, axis: Axis, places: Mapping[Any, float], metric: str) -> None:
     """More lines than colours: all of them faint, and the mean of those that share the same values."""
-    for line in axis.lines:
-        xs = [places[v] for v in line.rows]
-        if axis.paired:
-            ax.plot(xs, [r.metrics[metric].mean for r in line.rows.values()], color=FAINT, linewidth=0.8, alpha=0.5)
-        _draw_points(ax, xs, line, metric, FAINT, "o", size=20)
+    points = [[(places[v], r.metrics[metric].mean) for v, r in line.rows.items()] for line in axis.lines]
+    if axis.paired:
+        ax.add_collection(LineCollection(points, colors=FAINT, linewidths=0.8, alpha=0.5))
+    shown = [r for line in axis.lines for r in line.rows.values()]
+    _draw_points(ax, [x for line in points for x, _ in line], shown, metric, FAINT, "o", size=20)
     what = "joined where nothing else differs" if axis.paired else "they differ in other settings, too"
     ax.plot([], [], color=FAINT, marker="o", markersize=4, linewidth=0.8, label=f"each config, {what}")
     values, means, count = axis.mean_line(metric)
@@ -200,16 +204,20 @@ def _draw_many(ax: Axes, axis: Axis, places: Mapping[Any, float], metric: str) -
     ax.plot([], [], color=COLOURS[0], linewidth=3.5, label=label)
     for x, mean in zip(middle, means, strict=True) if len(middle) <= 10 else ():
         ax.annotate(
-            f"{mean:.1f}", (x, mean), (20, 0), textcoords="offset points", va="center", zorder=6,
+            f"{mean:.1f}", (x, mean), (0, 10), textcoords="offset points", ha="center", va="center", zorder=6,
             color=COLOURS[0], fontweight="bold", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip
 
 
-def _draw_points(ax: Axes, xs: Sequence[float], line: Line, metric: str, colour: str, marker: str, size: float) -> None:
-    """Random weights are hollow: such a number says nothing about the backbone."""
-    for x, row in zip(xs, line.rows.values(), strict=True):
+def _draw_points(
+    ax: Axes, xs: Sequence[float], rows: Sequence[Row], metric: str, colour: str, marker: str, size: float
+) -> None:
+    """Those of one face at once, since a sweep has thousands of them."""
+    points = [(x, r.metrics[metric].mean, face(r, colour)) for x, r in zip(xs, rows, strict=True)]
+    for shade in dict.fromkeys(shade for _, _, shade in points):
+        same = [(x, y) for x, y, s in points if s == shade]
         ax.scatter(
-            [x], [row.metrics[metric].mean], s=size, marker=marker, facecolor=face(row, colour), edgecolor=colour,
+            [x for x, _ in same], [y for _, y in same], s=size, marker=marker, facecolor=shade, edgecolor=colour,
             zorder=4, linewidth=1.3,
         )  # fmt: skip
 

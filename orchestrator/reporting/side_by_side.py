@@ -21,6 +21,7 @@ from orchestrator.reporting.tables import (
     MARK_COLUMNS,
     Cell,
     draw_markdown,
+    escape,
     format_spread,
     lay_out,
     say_constants,
@@ -64,12 +65,12 @@ def to_markdown(table: ComparedTable, chance: Mapping[str, Spread] | None = None
     rows = rows_of(table)
     if not is_published(table):
         return rows_to_markdown(rows, chance)
-    parts = [f"> **{note}**\n" for note in table.notes if note.startswith(NOT_COMPARABLE)]
+    parts = [f"> **{escape(note)}**\n" for note in table.notes if note.startswith(NOT_COMPARABLE)]
     if rows:
         parts += [_say_shared(rows), ""]
     for block in lay_out_blocks(table, chance):
-        parts += [f"**{block.title}**", "", *draw_markdown(block.columns, block.lines, block.numeric), ""]
-    parts += [f"- {note}" for note in table.notes if not note.startswith(NOT_COMPARABLE)]
+        parts += [f"**{escape(block.title)}**", "", *draw_markdown(block.columns, block.lines, block.numeric), ""]
+    parts += [f"- {escape(note)}" for note in table.notes if not note.startswith(NOT_COMPARABLE)]
     return "\n".join(parts) + "\n"
 
 

@@ -6,11 +6,12 @@ import textwrap
 from collections.abc import Sequence
 from typing import Literal
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 
 from orchestrator.reporting.aggregate import Row
 
@@ -43,6 +44,10 @@ WIDTH = 7.2
 
 SMALL, SUBTITLE, TITLE = 8.0, 8.5, 11.5
 """Points."""
+
+
+literal_text = matplotlib.rc_context({"text.parse_math": False})
+"""Decorator under which `$` in a name is a dollar sign, not the start of a formula; for drawing and for rendering."""
 
 
 def data_notes(shown: Sequence[Row], rows: Sequence[Row]) -> list[str]:
@@ -110,8 +115,9 @@ def text_width(text: str, size: float = SMALL, *, bold: bool = False) -> float:
     """Width of one line in points."""
     if not text.strip():
         return 0.0
-    font = FontProperties(weight="bold" if bold else "normal")
-    return float(TextPath((0, 0), text, size=size, prop=font).get_extents().width)
+    font = FontProperties(weight="bold" if bold else "normal", size=size)
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return float(width)
 
 
 def fit(text: str, inches: float, size: float = SMALL) -> str:

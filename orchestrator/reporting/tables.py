@@ -83,22 +83,22 @@ def to_markdown(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None)
     table = lay_out(rows, chance)
     head = [say_constants(table.constants), ""] if table.constants else []
     lines = draw_markdown(table.columns, table.lines, table.metric_columns)
-    return "\n".join([*head, *lines, "", *(f"- {note}" for note in table.notes)]) + "\n"
+    return "\n".join([*head, *lines, "", *(f"- {escape(note)}" for note in table.notes)]) + "\n"
 
 
 def draw_markdown(columns: Sequence[str], lines: Sequence[Sequence[Cell]], numeric: Sequence[int]) -> list[str]:
     """The lines of a Markdown table, the columns of numbers aligned right."""
     aligned = [":--" if i not in numeric else "--:" for i in range(len(columns))]
-    drawn = ["| " + " | ".join(map(_escape, columns)) + " |", "|" + "|".join(aligned) + "|"]
+    drawn = ["| " + " | ".join(map(escape, columns)) + " |", "|" + "|".join(aligned) + "|"]
     for cells in lines:
-        texts = [f"**{_escape(c.text)}**" if c.best else _escape(c.text) for c in cells]
+        texts = [f"**{escape(c.text)}**" if c.best else escape(c.text) for c in cells]
         drawn.append("| " + " | ".join(texts) + " |")
     return drawn
 
 
 def say_constants(constants: Sequence[tuple[str, str]], whose: str = "All rows") -> str:
     """The settings that all rows share, in one line of Markdown."""
-    return f"{whose}: " + ", ".join(f"{n} `{v}`" for n, v in constants) + "."
+    return f"{whose}: " + ", ".join(f"{escape(n)} {_code(v)}" for n, v in constants) + "."
 
 
 def to_csv(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None) -> str:
@@ -206,5 +206,18 @@ def _shown(value: Any, names: Mapping[str, str]) -> str:
     return names.get(str(value), f"{value:g}" if isinstance(value, float) else str(value))
 
 
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+def escape(text: str) -> str:
+    """Text as GitHub's Markdown shows it literally, in a paragraph, a list or a cell; `snake_case` stays as it is."""
+    text = re.sub(r"\s+", " ", text)
+    text = re.sub(r"([\\`*\[\]|~])", r"\\\1", text)
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
+    return re.sub(r"\$", "<span>$</span>", text)  # GitHub takes two of them for a formula, escaped or not
+
+
+def _code(text: str) -> str:
+    """A code span; its fence is longer than any run of backticks inside."""
+    text = re.sub(r"\s+", " ", text)
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    room = " " if not text.strip() or "`" in (text[0], text[-1]) else ""
+    return f"{fence}{room}{text}{room}{fence}"

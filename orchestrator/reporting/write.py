@@ -19,13 +19,15 @@ from orchestrator.reporting.inputs import ComparedTable, Plot, RenderedPlot, Rep
 from orchestrator.reporting.latex import to_latex
 from orchestrator.reporting.provenance import describe_origin
 from orchestrator.reporting.side_by_side import to_csv, to_markdown
+from orchestrator.reporting.style import literal_text
+from orchestrator.reporting.tables import escape
 from orchestrator.reporting.tables import to_csv as rows_to_csv
 from orchestrator.specs import key_of, plain
 
 LISTING = "report_files.json"
 """Names of the files that a report wrote, so that the next one removes those that it no longer makes."""
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 """Raised by hand when the same results are to be reported in another way."""
 
 NOT_DRAWN = "Plots that could not be drawn"
@@ -55,8 +57,9 @@ def write_report(
     `directory`/<sweep>/.
 
     Each file is replaced whole. Files of an earlier report of this sweep that this one no longer makes are removed;
-    other files in the folder stay. A plot that can't be drawn is named in the report instead. `draw` and `compose` are
-    by default the gallery's and `page.compose_page`. Raises StoreError when the folder can't be written.
+    other files in the folder stay. A plot that can't be drawn is named in the report instead. Without `draw` the plots
+    are those of `gallery.list_parts`, without `compose` the page is `page.compose_page`. Raises StoreError when the
+    folder can't be written.
     """
     folder = Path(directory) / folder_name(report.sweep)
     tables = compare(report)
@@ -126,8 +129,12 @@ def _fingerprint(report: Report) -> str:
 
 
 def folder_name(sweep: str) -> str:
-    """The sweep's name as one folder: letters, digits, `.`, `_`, `-`, never a way out of the results."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", sweep).strip(".") or "sweep"
+    """A sweep's name as one folder: letters, digits, `.`, `_`, `-`, never a way out of the results.
+
+    A name that had to be changed ends in digits of its own, so that no two sweeps share a folder.
+    """
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "_", sweep).strip(".") or "sweep"
+    return cleaned if cleaned == sweep else f"{cleaned}-{key_of(sweep)[:6]}"
 
 
 def table_stems(tables: Sequence[ComparedTable]) -> list[str]:
@@ -139,13 +146,15 @@ def table_stems(tables: Sequence[ComparedTable]) -> list[str]:
     return [f"table_{name}" for name in _distinct(full)]
 
 
+@literal_text
 def _draw(report: Report, tables: Sequence[ComparedTable], draw: Draw | None) -> tuple[list[RenderedPlot], list[str]]:
     """The plots as bytes, and what could not be drawn: a figure's fault must not cost the tables."""
+    from orchestrator.reporting.gallery import list_parts
     from orchestrator.reporting.plots import render
 
     problems: list[str] = []
     rendered: list[RenderedPlot] = []
-    for what, start in _gallery(report, tables) if draw is None else [("all", partial(draw, report, tables))]:
+    for what, start in list_parts(report, tables) if draw is None else [("all", partial(draw, report, tables))]:
         for plot in _until_fault(what, start, problems):
             try:
                 png, svg = render(plot.figure, "png"), render(plot.figure, "svg")
@@ -155,16 +164,6 @@ def _draw(report: Report, tables: Sequence[ComparedTable], draw: Draw | None) ->
                 rendered.append(RenderedPlot(folder_name(plot.name), plot.title, plot.caption, plot.table, png, svg))
     names = _distinct([p.name for p in rendered])
     return [replace(p, name=name) for p, name in zip(rendered, names, strict=True)], problems
-
-
-def _gallery(report: Report, tables: Sequence[ComparedTable]) -> list[tuple[str, Callable[[], Iterable[Plot]]]]:
-    """The parts of `gallery.draw_all`, so that a fault in one costs no other."""
-    from orchestrator.reporting.gallery import draw_across, draw_table
-
-    parts: list[tuple[str, Callable[[], Iterable[Plot]]]] = [
-        (f"those of {table.table.name}", partial(draw_table, report, table)) for table in tables
-    ]
-    return [*parts, ("those across the tables", partial(draw_across, report, tables))]
 
 
 def _page() -> Compose:
@@ -192,7 +191,7 @@ def _write_tables(report: Report, tables: Sequence[ComparedTable]) -> Iterator[t
     sweep = re.sub(r"[^A-Za-z0-9-]+", "-", report.sweep)
     for stem, table in zip(table_stems(tables), tables, strict=True):
         label = f"tab:{sweep}-{re.sub('[^A-Za-z0-9-]+', '-', stem.removeprefix('table_'))}"
-        yield f"{stem}.md", f"# {_heading(table)}\n\n{_question(table)}{to_markdown(table, report.chance)}"
+        yield f"{stem}.md", f"# {escape(_heading(table))}\n\n{_question(table)}{to_markdown(table, report.chance)}"
         yield f"{stem}.tex", to_latex(table, label, report.chance)
         yield f"{stem}.csv", to_csv(table, report.chance)
 
@@ -202,13 +201,13 @@ def _heading(table: ComparedTable) -> str:
 
 
 def _question(table: ComparedTable) -> str:
-    return f"{table.table.question.strip()}\n\n" if table.table.question.strip() else ""
+    return f"{escape(table.table.question.strip())}\n\n" if table.table.question.strip() else ""
 
 
 def _compose_markdown(report: Report, tables: Sequence[ComparedTable], plots: Sequence[RenderedPlot]) -> str:
     done, trials = sum(len(r.scores) for r in report.rows), sum(len(r.splits) for r in report.rows)
     parts = [
-        f"# {report.sweep}",
+        f"# {escape(report.sweep)}",
         "",
         f"{len(report.rows)} configs, {done} of {trials} trials done. All of it on one page: "
         "[report.html](report.html); full-precision numbers of every config: [table.csv](table.csv).",
@@ -218,20 +217,20 @@ def _compose_markdown(report: Report, tables: Sequence[ComparedTable], plots: Se
     for stem, table in zip(table_stems(tables), tables, strict=True):
         mine = [p for p in plots if p.table == table.table.name and p not in placed]
         placed += mine
-        parts += [f"## {_heading(table)}", "", _question(table) + to_markdown(table, report.chance)]
+        parts += [f"## {escape(_heading(table))}", "", _question(table) + to_markdown(table, report.chance)]
         parts += [f"Files: [{stem}.md]({stem}.md), [{stem}.tex]({stem}.tex), [{stem}.csv]({stem}.csv).", ""]
         parts += [line for plot in mine for line in _show_plot(plot, "###")]
     rest = [p for p in plots if p not in placed]
     if rest:
         parts += ["## Plots over all tables", "", *(line for plot in rest for line in _show_plot(plot, "###"))]
-    origin = [f"- {name}: {value}" for name, value in describe_origin(report).items()]
+    origin = [f"- {escape(name)}: {escape(value)}" for name, value in describe_origin(report).items()]
     return "\n".join([*parts, "## Made from", "", *origin, ""])
 
 
 def _show_plot(plot: RenderedPlot, level: str) -> list[str]:
-    alternative = re.sub(r"([\\\[\]])", r"\\\1", plot.title)  # what is to be seen stands below
-    picture = f"![{alternative}]({plot.name}.png)"
-    return [f"{level} {plot.title}", "", picture, "", f"{plot.caption} [As SVG]({plot.name}.svg).".lstrip(), ""]
+    title = escape(plot.title)
+    caption = f"{escape(plot.caption)} [As SVG]({plot.name}.svg).".lstrip()
+    return [f"{level} {title}", "", f"![{title}]({plot.name}.png)", "", caption, ""]
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.errors import StoreError, TrailerError
+from orchestrator.errors import StoreError, TrailerError, some
 from orchestrator.store.files import FileTree, map_files
 from orchestrator.store.parts import PartIndex, PartTable
 
@@ -193,7 +193,7 @@ class EmbeddingStore:
         missing = [mid for mid, place in zip(mids, places, strict=True) if place is None]
         if missing:
             raise StoreError(
-                f"{self.where(key)}: no vectors of {_some(missing)}; "
+                f"{self.where(key)}: no vectors of {len(missing)} trailer{'s' * (len(missing) > 1)}: {some(missing)}; "
                 "make them with `divita extract` or the same `divita run` again"
             )
         return [place for place in places if place is not None]
@@ -262,8 +262,3 @@ def _binary(arrays: Sequence[np.ndarray]) -> pa.LargeBinaryArray:
     return pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), len(arrays), [None, pa.py_buffer(ends), pa.py_buffer(data)]
     )
-
-
-def _some(mids: Sequence[str], shown: int = 5) -> str:
-    more = f" and {len(mids) - shown} more" if len(mids) > shown else ""
-    return f"{len(mids)} trailer{'s' if len(mids) > 1 else ''}: {', '.join(mids[:shown])}{more}"

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from orchestrator.backbones.registry import entry
-from orchestrator.specs import GRID_FPS, aggregator_label
+from orchestrator.specs import FRAMES, GRID_FPS, ClipSpec, aggregator_label
 from orchestrator.sweep.plan import Plan
 
 MEAN_SECONDS = 122
@@ -33,9 +33,15 @@ class WorkItem:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The work that a plan lacks. Seconds are of one core (or of one GPU actor where the rates come from a GPU)."""
+    """The work that a plan lacks. Seconds are of one core (or of one GPU actor where the rates come from a GPU).
+
+    `stored` is what the missing vectors will take in the workspace, `largest` the whole of the largest set, which a
+    node holds in memory while it is trained on; both in bytes.
+    """
 
     items: tuple[WorkItem, ...]
+    stored: int = 0
+    largest: int = 0
 
     @property
     def seconds(self) -> float:
@@ -50,7 +56,8 @@ class Estimate:
         rows = [
             {"kind": i.kind, "units": round(i.units), "unit": i.unit, "core_seconds": i.seconds} for i in self.items
         ]
-        return {"core_seconds": self.seconds, "not_measured_yet": list(self.unknown), "work": rows}
+        sizes = {"stored_bytes": self.stored, "largest_set_bytes": self.largest}
+        return {"core_seconds": self.seconds, "not_measured_yet": list(self.unknown), **sizes, "work": rows}
 
 
 def sample(mids: Sequence[str], most: int = SAMPLE) -> list[str]:
@@ -74,11 +81,14 @@ def estimate(plan: Plan, rates: Mapping[str, float], frames: Mapping[str, int], 
     add("decode", "frames", sum(frames.get(mid, usual) for mid in plan.to_decode))
     by_shot = {mid for s in plan.sets if s.spec.clip.strategy == "shot" for mid in plan.computable(s)}
     add("shots", "frames", sum(frames.get(mid, usual) for mid in by_shot - detected))
+    stored = largest = 0
     for s in plan.sets:
         clip, backbone = s.spec.clip, s.spec.backbone.name
         missing = plan.computable(s)
-        length = sum(frames.get(m, usual) for m in missing)
-        clips = len(missing) * clip.frames if clip.strategy == "even" else length / clip.frames
+        clips = _clips(clip, missing, frames, usual)
+        size = entry(backbone).width * (1 if backbone == FRAMES else 4)
+        stored += int(clips * size)
+        largest = max(largest, int(_clips(clip, plan.trailers, frames, usual) * size))
         if entry(backbone).kind == "video":
             add(f"embed {backbone}", "frames", clips * clip.kept)
         elif entry(backbone).kind == "image":
@@ -93,4 +103,10 @@ def estimate(plan: Plan, rates: Mapping[str, float], frames: Mapping[str, int], 
     for (kind, unit), units in work.items():
         rate = rates.get(kind)
         items.append(WorkItem(kind, units, unit, None if rate is None else rate * units))
-    return Estimate(tuple(items))
+    return Estimate(tuple(items), stored, largest)
+
+
+def _clips(clip: ClipSpec, mids: Sequence[str], frames: Mapping[str, int], usual: float) -> float:
+    if clip.strategy == "even":
+        return len(mids) * clip.frames
+    return sum(frames.get(mid, usual) for mid in mids) / clip.frames

@@ -18,12 +18,11 @@ from orchestrator.data.trailers12k import (
     PUBLISHED_PREFIX,
     PublishedFile,
     choose_files,
-    some,
     vectors_digest,
 )
 from orchestrator.data.unpack import unpack_group
 from orchestrator.data.zarr_sets import ZarrSet
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, some
 from orchestrator.progress import Progress
 from orchestrator.store.embeddings import EmbeddingRow
 from orchestrator.store.files import map_files
@@ -123,7 +122,7 @@ def import_trailers12k(
         done = (
             f"imported all the same: {', '.join(s.backbone for s in sets)}"
             if sets
-            else "no representation was imported"
+            else "no representation was imported whole"
         )
         raise InputError([*problems, *(f"note: {note}" for note in notes), done])
     return Imported(folder / LABELS_FILE, tuple(sets), tuple(notes), tuple(str(f.backbone) for f in absent))
@@ -229,7 +228,7 @@ def _read(source: _Source, mids: Sequence[str]) -> list[npt.NDArray[np.float32]]
     except ValueError as error:  # it could be read a minute ago
         raise InputError(
             f"{source.group.folder}: an array changed while it was imported: {error}; "
-            "trailers before it are in the store, and running the same again adds the others"
+            "the batches before it are in the store, and running the same again adds the others"
         ) from error
 
 

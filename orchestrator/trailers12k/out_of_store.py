@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.data.manifest import Manifest, load_manifest
-from orchestrator.data.trailers12k import LABELS_FILE, is_published, some
+from orchestrator.data.trailers12k import LABELS_FILE, is_published
 from orchestrator.data.zarr_sets import FEATURES, Vectors, can_name_array, check_free, write_set
-from orchestrator.errors import InputError, StoreError
+from orchestrator.errors import InputError, StoreError, some
 from orchestrator.progress import Progress, Step
 from orchestrator.specs import FRAMES
 from orchestrator.store.workspace import Workspace

@@ -36,7 +36,7 @@ class SnippetSource:
     """Hands out snippets of the clip vectors of one or more streams that share their clips, on a device.
 
     The vectors are only ever read (they may be read-only views of a shared object store). On a GPU they are copied
-    there once when they fill at most half of its free memory, else each batch is gathered here and copied. Pixels stay
+    there once when they fit well (`_fits`), else each batch is gathered here and copied. Pixels stay
     uint8 until they are a batch on the device. One source serves any number of trainers.
     """
 
@@ -93,5 +93,6 @@ class SnippetSource:
 
 
 def _fits(arrays: Sequence[np.ndarray], device: torch.device) -> bool:
-    free, _ = torch.cuda.mem_get_info(device)
-    return sum(a.size * (1 if a.dtype == np.uint8 else 4) for a in arrays) <= free // 2
+    """At most half of what is free, and an eighth of the whole: four trials may share a GPU and look at once."""
+    free, total = torch.cuda.mem_get_info(device)
+    return sum(a.size * (1 if a.dtype == np.uint8 else 4) for a in arrays) <= min(free // 2, total // 8)

@@ -53,7 +53,7 @@ def test_what_does_not_fit_is_named(tmp_path):
 
 def test_many_misfits_are_counted_not_listed():
     state = OrderedDict(filled() | {f"extra{i}": torch.zeros(1) for i in range(20)})
-    with pytest.raises(InputError, match=r"unexpected extra0, extra1, extra2, extra3, and 16 more$"):
+    with pytest.raises(InputError, match=r"unexpected extra0, extra1, extra2, extra3 and 16 more$"):
         fit(network(), state, "fc", "file.pth")
 
 

@@ -116,3 +116,33 @@ def test_the_command_says_what_it_did_and_what_comes_next(record: Any, tmp_path:
     assert done.exit_code == 0, done.output
     assert f"fetched:   {tmp_path}/mtgc.csv" in done.stdout
     assert f"next: divita trailers12k import {tmp_path}" in done.stdout
+
+
+def test_labels_that_someone_changed_stay_where_they_are_until_the_new_ones_are_right(
+    record: Any, tmp_path: Path
+) -> None:
+    labels = tmp_path / "mtgc.csv"
+    labels.write_text("mine\n")
+    for faults in (["wrong bytes"] * 2, ["404"], ["503", "503"]):
+        record.faults["mtgc.csv"] = faults
+        with pytest.raises(TransferError, match=r"^mtgc\.csv: "):
+            download_trailers12k(tmp_path, files=["mtgc"], url=record.url, patience=IMPATIENT)
+        assert labels.read_text() == "mine\n" and [p.name for p in tmp_path.iterdir()] == ["mtgc.csv"]
+
+
+def test_every_changed_labels_file_is_kept(record: Any, tmp_path: Path) -> None:
+    told = io.StringIO()
+    for i in range(3):
+        (tmp_path / "mtgc.csv").write_text(f"mine {i}\n")
+        download_trailers12k(tmp_path, files=["mtgc"], url=record.url, progress=PlainProgress(told), patience=IMPATIENT)
+        assert (tmp_path / "mtgc.csv").read_bytes() == record.files["mtgc.csv"]
+    kept = ["mtgc.csv.old", "mtgc.csv.old.1", "mtgc.csv.old.2"]
+    assert [(tmp_path / name).read_text() for name in kept] == ["mine 0\n", "mine 1\n", "mine 2\n"]
+    assert all(f"mtgc.csv: differs from the published one and is kept as {name}\n" in told.getvalue() for name in kept)
+
+
+@pytest.mark.parametrize("files", ["", ","])
+def test_files_that_name_nothing_fetch_nothing(record: Any, tmp_path: Path, files: str) -> None:
+    done = CliRunner().invoke(app, ["download", str(tmp_path), "--files", files, "--url", record.url])
+    assert done.exit_code and isinstance(done.exception, InputError) and "names nothing" in str(done.exception)
+    assert not record.asked and not list(tmp_path.iterdir())

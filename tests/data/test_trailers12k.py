@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 
-from orchestrator.data.trailers12k import PUBLISHED, choose_files, is_published, size_text, some, vectors_digest
+from orchestrator.data.trailers12k import PUBLISHED, choose_files, is_published, size_text, vectors_digest
+from orchestrator.errors import InputError, some
 
 
 def test_every_published_file_has_its_own_name_checksum_and_backbone() -> None:
@@ -40,6 +42,18 @@ def test_a_file_goes_by_any_of_its_names(name: str) -> None:
 def test_files_come_in_the_order_of_the_table_and_once() -> None:
     assert choose_files([]) == PUBLISHED
     assert [f.names[0] for f in choose_files(["swin_3d,mtgc", "swin_3d"])] == ["mtgc.csv", "swin_3d"]
+
+
+@pytest.mark.parametrize("names", [[""], [","], [" "], ["mtgc", ""], (text for text in [""])])
+def test_an_option_that_names_nothing_does_not_mean_all(names: Iterable[str]) -> None:
+    with pytest.raises(
+        InputError, match=r"--files: names nothing; leave it out for all 7, or name some of mtgc\.csv, "
+    ):
+        choose_files(names)
+
+
+def test_blanks_and_a_last_comma_are_no_names() -> None:
+    assert [f.names[0] for f in choose_files(["mtgc, swin_3d,"])] == ["mtgc.csv", "swin_3d"]
 
 
 def test_a_digest_shows_origin_and_content() -> None:

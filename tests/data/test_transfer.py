@@ -198,3 +198,27 @@ def test_a_server_that_never_answers_is_given_up_in_time() -> None:
         with pytest.raises(OSError, match=r"timed out|did not answer"):
             remote_size(f"http://127.0.0.1:{silent.getsockname()[1]}/file", Patience(answer_s=0.2))
         assert time.monotonic() - start < 5
+
+
+def test_way_is_made_only_for_a_file_that_is_right(publisher: Any, tmp_path: Path) -> None:
+    transfer = transfer_of(publisher, tmp_path)
+    transfer.target.write_text("old")
+    seen: list[tuple[str, str]] = []
+
+    def make_way() -> None:
+        seen.append((transfer.target.read_text(), md5_of(transfer.part)))
+
+    publisher.faults["file"] = ["wrong bytes"] * 2
+    with pytest.raises(TransferError, match="twice"):
+        fetch(transfer, lambda _: None, lambda _: None, IMPATIENT, make_way)
+    assert not seen and transfer.target.read_text() == "old"
+    fetch(transfer, lambda _: None, lambda _: None, IMPATIENT, make_way)
+    assert seen == [("old", transfer.md5)] and transfer.target.read_bytes() == CONTENT
+
+
+def test_a_target_that_can_not_be_replaced_is_told_and_what_came_is_kept(publisher: Any, tmp_path: Path) -> None:
+    transfer = transfer_of(publisher, tmp_path)
+    (transfer.target / "inner").mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"file: can't write: Is a directory; what arrived is kept"):
+        fetch(transfer, lambda _: None, lambda _: None, IMPATIENT)
+    assert transfer.part.read_bytes() == CONTENT

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.data import unpack
 from orchestrator.data.unpack import unpack_group
 from orchestrator.errors import InputError, StoreError
 from orchestrator.progress import Progress
@@ -60,3 +61,31 @@ def test_what_does_not_fit_is_not_begun(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(StoreError, match=r"unpacking takes about .* and 10 bytes is free"):
         unpack_group(archive, tmp_path / "g.zarr", Progress())
     assert os.listdir(tmp_path) == ["g.zarr.tar.gz"]
+
+
+def test_a_tar_that_unpacks_to_far_more_than_it_is_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {".zgroup": b"{}", "tt1/0.0": bytes(100_000), "tt1/0.1": bytes(400_000)}
+    archive = tar_of(tmp_path / "g.zarr.tar.gz", files)
+    unpack_group(archive, tmp_path / "first.zarr", Progress())  # so little harms nobody
+    monkeypatch.setattr(unpack, "ALLOWANCE", 300_000)
+    with pytest.raises(
+        InputError, match=r"unpacks to more than \d+\.\d kB, far more than .*`divita trailers12k download"
+    ):
+        unpack_group(archive, tmp_path / "g.zarr", Progress())
+    assert sorted(os.listdir(tmp_path)) == ["first.zarr", "g.zarr.tar.gz"]
+
+
+def test_unpacking_stops_before_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = tar_of(tmp_path / "g.zarr.tar.gz", {".zgroup": b"{}", "tt1/0.0": bytes(1_000_000), "tt1/0.1": b"x"})
+    asked: list[Path] = []
+
+    def usage(path: Path) -> object:
+        asked.append(path)
+        return real(path)._replace(free=unpack.MARGIN + 900_000)
+
+    real = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    message = r"free disk: 2 bytes are unpacked, 1\.0 MB come next and 64\.9 MB is free, of which 64\.0 MB are left"
+    with pytest.raises(StoreError, match=message):
+        unpack_group(archive, tmp_path / "g.zarr", Progress())
+    assert os.listdir(tmp_path) == ["g.zarr.tar.gz"] and len(asked) == 3

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import zarr
-from numcodecs import Blosc, GZip
+from numcodecs import LZ4, LZMA, Blosc, GZip, Pickle, Shuffle, Zstd
 
 from orchestrator.data.zarr_sets import ZarrSet, write_set
 from orchestrator.errors import InputError
@@ -45,9 +46,12 @@ def survey(folder: Path, mids: list[str]) -> tuple[dict[str, int], list[str]]:
         {"chunks": (2, 4), "chunk_key_encoding": {"name": "v2", "separator": "/"}},
         {"compressors": None},
         {"compressors": GZip(1)},
+        {"compressors": Zstd(), "filters": [Shuffle(4)]},
+        {"compressors": LZ4()},
+        {"compressors": LZMA()},
         {"order": "F"},
     ],
-    ids=["one chunk", "blosc", "many chunks", "nested chunks", "raw", "gzip", "columns first"],
+    ids=["one chunk", "blosc", "many chunks", "nested chunks", "raw", "gzip", "filter", "lz4", "lzma", "columns first"],
 )
 def test_vectors_come_out_as_they_went_in(tmp_path: Path, options: dict[str, Any]) -> None:
     arrays = {"tt1": vectors(5), "tt2": vectors(1, 1)}
@@ -147,3 +151,88 @@ def test_what_is_no_group_is_told(tmp_path: Path) -> None:
     for name in ("empty.zarr", "three.zarr", "none.zarr"):
         with pytest.raises(InputError, match=rf"{name}: is no Zarr v2 group"):
             ZarrSet(tmp_path / name)
+
+
+def rewritten(folder: Path, **entries: Any) -> Path:
+    """The group with entries of tt1's .zarray replaced."""
+    path = folder / "tt1" / ".zarray"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+    return folder
+
+
+class Trap:
+    """Leaves a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize(
+    ("entries", "names"),
+    [
+        ({"compressor": {"id": "pickle"}}, "'pickle'"),
+        ({"compressor": {"id": "pickle"}, "order": "F"}, "'pickle'"),
+        ({"filters": [{"id": "shuffle"}, {"id": "pickle"}]}, "'pickle'"),
+        ({"filters": [{"id": "vlen-utf8"}], "compressor": {"id": "mine"}}, "'vlen-utf8', 'mine'"),
+        ({"compressor": {"id": ["blosc"]}}, "['blosc']"),
+        ({"compressor": {}}, "None"),
+    ],
+)
+def test_only_codecs_that_run_nothing_decode(tmp_path: Path, entries: dict[str, Any], names: str) -> None:
+    folder = rewritten(group_at(tmp_path / "g.zarr", {"tt1": vectors(5)}), **entries)
+    (folder / "tt1" / "0.0").write_bytes(Pickle().encode(np.array([Trap(tmp_path / "ran")], object)))
+    clips, problems = survey(folder, ["tt1"])
+    assert not clips and len(problems) == 1
+    assert problems[0].startswith(f"{folder}: 1 arrays are encoded by what is not read here (only blosc, zlib, gzip, ")
+    assert problems[0].endswith(f": tt1 {names}")
+    with pytest.raises(ValueError, match="encoded by what is not read here"):
+        ZarrSet(folder).read("tt1")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("entries", "fault", "shown"),
+    [
+        ({"shape": [10**12, WIDTH]}, "are said to hold more than 1.1 GB", "tt1 (1000000000000, 6) in (5, 6)"),
+        ({"shape": [10**12, WIDTH], "chunks": [10**12, WIDTH]}, "are said to hold more than 1.1 GB", "tt1 (1000"),
+        ({"chunks": [10**12, 10**12]}, "are said to hold more than 1.1 GB", "tt1 (5, 6) in (1000"),
+        ({"shape": [4 * 10**7, WIDTH], "chunks": [1, 1]}, "lack chunks", "tt1 (239,999,999 of 240,000,000)"),
+        ({"shape": [1e12, WIDTH]}, "have no readable .zarray", "shape: [1000000000000.0, 6] is no list of sizes"),
+        ({"shape": [-5, WIDTH]}, "have no readable .zarray", "shape: [-5, 6] is no list of sizes"),
+        ({"chunks": [0, WIDTH]}, "have no readable .zarray", "chunks: [0, 6] do not fill [5, 6]"),
+        ({"chunks": [5]}, "have no readable .zarray", "chunks: [5] do not fill [5, 6]"),
+        ({"dimension_separator": ""}, "have no readable .zarray", "dimension_separator: '' is neither . nor /"),
+        ({"compressor": []}, "have no readable .zarray", "compressor, filters: [] is no codec"),
+        ({"filters": [None]}, "have no readable .zarray", "compressor, filters: None is no codec"),
+    ],
+)
+def test_a_damaged_zarray_is_refused_at_once(tmp_path: Path, entries: dict[str, Any], fault: str, shown: str) -> None:
+    folder = rewritten(group_at(tmp_path / "g.zarr", {"tt1": vectors(5)}), **entries)
+    tracemalloc.start()
+    clips, problems = survey(folder, ["tt1"])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10_000_000
+    assert not clips and len(problems) == 1 and fault in problems[0] and shown in problems[0]
+    with pytest.raises(ValueError, match="tt1"):
+        ZarrSet(folder).read("tt1")
+
+
+@pytest.mark.parametrize("text", ["[]", "7", "[" * 100_000])
+def test_a_zarray_that_is_no_object_is_told(tmp_path: Path, text: str) -> None:
+    folder = group_at(tmp_path / "g.zarr", {"tt1": vectors(5)})
+    (folder / "tt1" / ".zarray").write_text(text)
+    assert "1 arrays have no readable .zarray: tt1" in survey(folder, ["tt1"])[1][0]
+
+
+def test_only_files_of_the_grid_count_as_chunks(tmp_path: Path) -> None:
+    folder = group_at(tmp_path / "g.zarr", {"tt1": vectors(4)}, chunks=(2, WIDTH))
+    chunk = folder / "tt1" / "1.0"
+    for name in ("2.0", "01.0", "1.0.0", "1.x", "+1.0", "1", "1.0~"):
+        chunk.rename(folder / "tt1" / name)
+        assert "lack chunks, which would pass for zeros: tt1 (1 of 2)" in survey(folder, ["tt1"])[1][0]
+        (folder / "tt1" / name).rename(chunk)
+    assert survey(folder, ["tt1"]) == ({"tt1": 4}, [])

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
+from matplotlib.transforms import Bbox
 
 from orchestrator.reporting.bubbles import draw_bubbles, pareto_front
 from orchestrator.reporting.plots import render
@@ -56,6 +59,35 @@ def test_the_area_of_a_bubble_is_the_other_cost(rows) -> None:
     sizes = [c.get_sizes()[0] for c in figure.axes[0].collections if isinstance(c, PathCollection)]
     assert sizes[1] / sizes[2] == pytest.approx(0.5)
     assert figure.axes[0].get_xscale() == "log" and draw(rows)[0].figure.axes[0].get_xscale() == "linear"
+
+
+def test_the_legend_shows_the_smallest_and_the_largest_bubble_as_they_are_drawn(rows) -> None:
+    for plot in draw(rows):
+        sizes = [c.get_sizes()[0] for c in plot.figure.axes[0].collections if isinstance(c, PathCollection)]
+        handles = [h for h in plot.figure.legends[0].legend_handles if h.get_label().endswith(("adds", "parameters"))]
+        assert [h.get_markersize() ** 2 for h in handles] == pytest.approx([min(sizes), max(sizes)])
+        assert "the smallest enlarged to be seen" in plot.caption
+
+
+def test_the_legend_overlaps_neither_itself_nor_the_axes(rows) -> None:
+    for kept in (rows, [r for r in rows if "R" not in r.marks]):
+        for plot in draw(kept):
+            plot.figure.draw_without_rendering()
+            (legend,) = plot.figure.legends
+            below = plot.figure.axes[0].xaxis.label.get_window_extent().y0
+            boxes = [t.get_window_extent() for t in legend.get_texts()]
+            for handle in legend.legend_handles:
+                place, size = handle.get_window_extent(), handle.get_markersize() * plot.figure.dpi / 72
+                x, y = (place.x0 + place.x1) / 2, (place.y0 + place.y1) / 2
+                boxes.append(Bbox.from_bounds(x - size / 2, y - size / 2, size, size))
+            assert all(box.y1 < below and box.y0 >= 0 and box.x0 >= 0 for box in boxes)
+            assert all(not a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+def test_bubbles_of_nearly_one_size_are_not_called_enlarged(sweep, config) -> None:
+    sweep.add(config("a"), [60.0] * 3, parameters=10, multiply_adds=10)
+    sweep.add(config("b"), [61.0] * 3, parameters=20, multiply_adds=20)
+    assert not any("enlarged" in plot.caption for plot in draw(sweep.rows()))
 
 
 def test_every_bubble_is_named_on_the_figure(rows) -> None:

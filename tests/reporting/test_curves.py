@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from orchestrator.reporting.curves import plot_mean_precision_recall, plot_precision_recall
+from orchestrator.reporting.plots import render
 from orchestrator.training.metrics import evaluate
 
 GENRES = ("action", "drama", "sci-fi")
@@ -60,6 +61,11 @@ def test_the_mean_curve_has_the_areas_of_the_tables(predictions) -> None:
     assert len(black) == 3
     area = 100 * np.trapezoid(black[-1].get_ydata(), black[-1].get_xdata())
     assert area == pytest.approx(np.mean([s["uAP"] for s in scores]), abs=0.5)
+
+
+def test_a_genre_may_hold_what_would_be_a_formula(predictions) -> None:
+    figure = plot_precision_recall(*predictions, (r"a$\frac$", "b", "c"), title="$x_$", notes=["$y_$"])
+    assert render(figure, "png").startswith(b"\x89PNG")
 
 
 def test_a_genre_without_positives_in_one_part_has_no_mean_curve(predictions) -> None:

@@ -31,6 +31,17 @@ def test_the_evaluated_epochs_are_marked(sweep, config) -> None:
     assert "outside" not in plot.caption
 
 
+def test_the_labels_beside_the_axes_have_room(sweep, config) -> None:
+    long = tuple({"epoch": i, "val_loss": 0.1 + i / 1e5, "val_uAP": 50.0 + i / 1e3} for i in range(1, 6))
+    rows = sweep.add(config(), [60.0] * 3, history=long, best_epoch=3).rows()
+    (plot,) = draw_validation_curves(rows, rows, {}, sweep="demo", how="all")
+    plot.figure.draw_without_rendering()
+    for ax in plot.figure.axes:
+        label = ax.yaxis.label.get_window_extent()
+        ticks = [t.get_window_extent() for t in ax.get_yticklabels() if t.get_text()]
+        assert label.x0 > 0.06 * plot.figure.dpi and all(label.x1 < box.x0 for box in ticks)
+
+
 def test_the_steep_start_is_cut_off_and_said(sweep, config) -> None:
     steep = tuple({"epoch": i, "val_loss": 5.0 if i < 3 else 0.4 + i / 1e4, "val_uAP": 50.0 + i} for i in range(1, 41))
     rows = sweep.add(config(), [60.0] * 3, history=steep, best_epoch=3).rows()

@@ -8,8 +8,9 @@ import pytest
 
 from orchestrator.errors import StoreError
 from orchestrator.reporting.aggregate import Spread
-from orchestrator.reporting.gallery import draw_all, find_prevalence
-from orchestrator.reporting.inputs import ComparedRow, ComparedTable, PublishedResult, Report
+from orchestrator.reporting.comparison import compare
+from orchestrator.reporting.gallery import find_prevalence, list_parts
+from orchestrator.reporting.inputs import ComparedRow, ComparedTable, Plot, PublishedResult, Report
 from orchestrator.reporting.notes import NOT_COMPARABLE
 from orchestrator.reporting.plots import render
 from orchestrator.specs import GRUSpec, TransformerSpec
@@ -55,6 +56,12 @@ def beside(report: Report, shown: SweepTable, papers: dict[int, float], *notes: 
     return ComparedTable(shown, tuple(compared), notes)
 
 
+def draw_all(report: Report, tables: list[ComparedTable] | None = None) -> list[Plot]:
+    """The plots of all parts; without `tables` those of the report, beside no published number."""
+    tables = list(compare(report, published=[])) if tables is None else tables
+    return [plot for _, start in list_parts(report, tables) for plot in start()]
+
+
 @pytest.fixture
 def study(sweep, config):
     """Four tables of a small study; the default config stands in all of them."""
@@ -84,7 +91,7 @@ TABLES = (
 
 
 def test_each_table_has_the_figure_of_what_it_varies(study) -> None:
-    plots = draw_all(report_of(study, *TABLES), [])
+    plots = draw_all(report_of(study, *TABLES))
     assert [(p.name, p.table) for p in plots] == [
         ("strategies_uAP_by_clip_strategy", "strategies"),
         ("rates_uAP_by_frame_rate", "rates"),
@@ -97,8 +104,24 @@ def test_each_table_has_the_figure_of_what_it_varies(study) -> None:
 
 def test_a_sweep_without_tables_is_drawn_as_one(study) -> None:
     study.configs = [replace(c, tables=()) for c in study.configs]
-    names = [p.name for p in draw_all(report_of(study), [])]
+    names = [p.name for p in draw_all(report_of(study))]
     assert "study_uAP_by_frame_rate" in names and names[-6:] == ACROSS
+
+
+def test_each_part_says_what_it_is_and_faults_of_one_cost_no_other(study) -> None:
+    def odd(key: str) -> dict[str, np.ndarray]:
+        raise ValueError("odd")
+
+    report = report_of(study, *TABLES, predictions=odd)
+    names: list[str] = []
+    for what, start in list_parts(report, list(compare(report, published=[]))):
+        if what in ("those of genres", "precision and recall"):
+            with pytest.raises(ValueError, match="odd"):
+                start()
+        else:
+            names += [p.name for p in start()]
+    assert names[-3:] == ["uAP_against_parameters", "uAP_against_multiply_adds", "validation_curves"]
+    assert len(names) == 7
 
 
 def test_a_full_grid_keeps_a_figure_an_axis(grid, config) -> None:
@@ -111,7 +134,7 @@ def test_a_full_grid_keeps_a_figure_an_axis(grid, config) -> None:
         for a in (GRUSpec(), TransformerSpec())
     ]
     report = Report("grid", tuple(grid(configs, **COSTS).rows()), (), None, GENRES)
-    assert [p.name for p in draw_all(report, []) if "_by_" in p.name] == [
+    assert [p.name for p in draw_all(report) if "_by_" in p.name] == [
         "grid_uAP_by_clip_strategy",
         "grid_uAP_by_aggregator",
         "grid_uAP_by_backbone",
@@ -122,19 +145,19 @@ def test_a_full_grid_keeps_a_figure_an_axis(grid, config) -> None:
 
 def test_without_a_complete_config_nothing_is_drawn(sweep, config) -> None:
     sweep.add(config(), [60.0], ["rates"]).add(config(fps=4), [], ["rates"])
-    assert draw_all(report_of(sweep, TABLES[1]), []) == []
-    assert draw_all(Report("empty", ()), []) == []
+    assert draw_all(report_of(sweep, TABLES[1])) == []
+    assert draw_all(Report("empty", ())) == []
 
 
 def test_one_complete_config_is_enough_for_what_needs_no_comparison(sweep, config) -> None:
     sweep.add(config(), [60.0, 61.0, 62.0], ["rates"], history=EPOCHS, best_epoch=3)
-    names = [p.name for p in draw_all(report_of(sweep, TABLES[1]), [])]
+    names = [p.name for p in draw_all(report_of(sweep, TABLES[1]))]
     assert names == ["genre_areas", "genre_heat_map", "precision_recall", "validation_curves"]
 
 
 def test_an_incomplete_config_never_enters_and_is_counted(study) -> None:
     study.records = [r for r in study.records if not (r.config["streams"][0]["clip"]["fps"] == 12 and r.split == 1)]
-    plots = {p.name: p for p in draw_all(report_of(study, *TABLES), [])}
+    plots = {p.name: p for p in draw_all(report_of(study, *TABLES))}
     rates = plots["rates_uAP_by_frame_rate"]
     assert any(list(line.get_xdata()) == [4, 24] for line in rates.figure.axes[0].lines)
     assert "Not shown: 1 incomplete" in rates.caption
@@ -174,7 +197,7 @@ def test_every_caption_says_what_the_data_is(sweep, config) -> None:
         for fps in (4, 12):
             made = config(backbone, fps=fps, weights=weights)
             sweep.add(made, [50.0, 51.0, 52.0], ["rates"], synthetic=True, history=EPOCHS, best_epoch=2, **COSTS)
-    plots = draw_all(report_of(sweep, TABLES[1]), [])
+    plots = draw_all(report_of(sweep, TABLES[1]))
     assert len(plots) >= 7
     assert all("SYNTHETIC TRAILERS" in p.caption for p in plots)
     assert all("RANDOM BACKBONE WEIGHTS" in p.caption for p in plots if p.name != "precision_recall")
@@ -184,7 +207,7 @@ def test_the_config_of_the_curves_is_chosen_by_validation(sweep, config) -> None
     low = tuple({**e, "val_uAP": 1.0} for e in EPOCHS)
     sweep.add(config("lucky"), [90.0] * 3, history=low, best_epoch=4)
     sweep.add(config("sound"), [60.0] * 3, history=EPOCHS, best_epoch=4)
-    plots = {p.name: p for p in draw_all(report_of(sweep), [])}
+    plots = {p.name: p for p in draw_all(report_of(sweep))}
     assert "sound" in plots["precision_recall"].title and "lucky" not in plots["precision_recall"].caption
     assert "by mean validation uAP" in plots["precision_recall"].caption
 
@@ -194,7 +217,7 @@ def test_torn_predictions_cost_the_curves_alone(study) -> None:
         raise StoreError("torn")
 
     for read in (torn, lambda key: {"labels": np.zeros((4, 2))}, None):
-        plots = {p.name: p for p in draw_all(report_of(study, *TABLES, predictions=read), [])}
+        plots = {p.name: p for p in draw_all(report_of(study, *TABLES, predictions=read))}
         assert "precision_recall" not in plots and "genre_heat_map" in plots
         assert "chance" not in plots["genre_areas"].caption
 
@@ -208,14 +231,14 @@ def test_the_prevalence_is_that_of_the_test_parts(study) -> None:
 
 
 def test_the_same_report_gives_the_same_bytes(study) -> None:
-    first, second = ([render(p.figure, "svg") for p in draw_all(report_of(study, *TABLES), [])] for _ in range(2))
+    first, second = ([render(p.figure, "svg") for p in draw_all(report_of(study, *TABLES))] for _ in range(2))
     assert first == second and max(map(len, first)) < 150_000
 
 
 def test_one_backbone_has_one_bubble_a_cost(sweep, config) -> None:
     for n, costs in ((5, 10), (10, 20), (15, 20)):
         sweep.add(config(length=n), [60.0 + n] * 3, ["lengths"], parameters=28_000_000, multiply_adds=costs * 10**9)
-    plots = {p.name: p for p in draw_all(report_of(sweep, table("lengths", "8", "clips_per_snippet")), [])}
+    plots = {p.name: p for p in draw_all(report_of(sweep, table("lengths", "8", "clips_per_snippet")))}
     figure = plots["uAP_against_multiply_adds"].figure
     names = [t.get_text() for t in figure.texts]
     assert any("15 clips" in n for n in names) and not any("10 clips" in n for n in names)
@@ -224,7 +247,7 @@ def test_one_backbone_has_one_bubble_a_cost(sweep, config) -> None:
 def test_the_curves_are_those_of_the_config_that_was_asked_for(study) -> None:
     report = report_of(study, *TABLES)
     chosen = report.rows[-1]
-    plots = {p.name: p for p in draw_all(replace(report, curves=chosen.key), [])}
+    plots = {p.name: p for p in draw_all(replace(report, curves=chosen.key))}
     assert chosen.label in plots["precision_recall"].caption and "chosen by hand" in plots["precision_recall"].caption
 
 

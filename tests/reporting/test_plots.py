@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from matplotlib.collections import PathCollection
 
 from orchestrator.reporting.aggregate import Spread
 from orchestrator.reporting.axes import Axis, PublishedLine, compare_along
@@ -94,6 +95,35 @@ def test_the_same_rows_give_the_same_file(grid, config, chance, kind: str) -> No
     rows = grid([config(clips=c) for c in ("seq-24", "shot-24")]).rows()
     first, second = (render(draw(rows, "clip_strategy", chance)[1], kind) for _ in range(2))
     assert first == second and len(first) > 1000
+
+
+def test_the_labels_of_a_logarithmic_scale_are_plain_numbers(grid, config) -> None:
+    """Also where there are more values than labels; powers of ten would be formulas."""
+    rates = [10 ** (-5 + i / 4) for i in range(14)]
+    _, figure = draw(grid([config(learning_rate=r) for r in rates]).rows(), "training.learning_rate")
+    render(figure, "svg")
+    ax = figure.axes[0]
+    low, high = ax.get_xlim()
+    shown = [t.get_text() for t, at in zip(ax.get_xticklabels(), ax.get_xticks(), strict=True) if low <= at <= high]
+    assert shown == ["1e−05", "0.0001", "0.001", "0.01"]
+
+
+def test_the_means_of_many_lines_are_written_above_their_marks(grid, config) -> None:
+    many = grid([config(b, clips=c) for b in "abcdefgh" for c in ("seq-24", "shot-24")]).rows()
+    _, figure = draw(many, "clip_strategy")
+    written = [t for t in figure.axes[0].texts if t.get_text()]
+    assert [t.xy[0] for t in written] == [0, 1] and {t.get_ha() for t in written} == {"center"}
+    assert all(t.get_position()[0] == 0 and t.get_position()[1] > 0 for t in written)
+
+
+def test_many_points_are_few_artists(grid, config) -> None:
+    made = grid(
+        [config(f"b{i}", fps=f, weights=w) for i, w in enumerate(["random", "pretrained"] * 20) for f in (4, 12)]
+    )
+    _, figure = draw(made.rows(), "frame_rate")
+    ax = figure.axes[0]
+    assert sum(len(c.get_offsets()) for c in ax.collections if isinstance(c, PathCollection)) == 80
+    assert len(ax.collections) == 3 and len(ax.lines) < 5
 
 
 def test_published_numbers_are_hollow_and_never_joined_with_ours(grid, config) -> None:

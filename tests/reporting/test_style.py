@@ -43,6 +43,11 @@ def test_a_long_name_keeps_both_its_ends() -> None:
     assert fit("swin_3d", 1.5) == "swin_3d"
 
 
+def test_a_dollar_sign_is_one_and_has_a_width() -> None:
+    assert text_width(r"a$\frac$") == pytest.approx(text_width(r"a\frac") + 2 * text_width("$"), rel=0.05)
+    assert text_width("$x_$") > text_width("x_")
+
+
 def test_the_body_of_a_figure_is_as_high_as_asked_for_and_below_its_heading() -> None:
     figure, (_, bottom, _, height) = make_figure("A title " * 20, ["", "a note " * 40], 3.0)
     inches = figure.get_size_inches()[1]

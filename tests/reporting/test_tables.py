@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 from dataclasses import replace
 
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from rich.console import Console
 
-from orchestrator.reporting.tables import to_console, to_csv, to_markdown
+from orchestrator.reporting.tables import escape, say_constants, to_console, to_csv, to_markdown
 from orchestrator.specs import GRUSpec
+
+MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 
 def lines_of(markdown: str) -> list[list[str]]:
@@ -86,6 +92,24 @@ def test_csv_has_every_setting_and_full_precision(sweep, config, chance) -> None
 def test_a_pipe_in_a_value_does_not_break_the_table(sweep, config) -> None:
     sweep.add(config("a|b"), [60.0] * 3).add(config("c"), [60.0] * 3)
     assert lines_of(to_markdown(sweep.rows()))[2][0] == "a\\|b"
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]) | st.sampled_from(" `*_<>[]()|~&;#$!\\")))
+def test_any_text_in_a_cell_is_shown_literally(text: str) -> None:
+    shown = MARKDOWN.render(f"| x |\n|:--|\n| y{escape(text)}z |\n")
+    (cell,) = re.findall(r"<td[^>]*>(.*)</td>", shown)
+    assert html.unescape(re.sub(r"<span>\$</span>", "$", cell)) == re.sub(" +", " ", f"y{text}z")
+
+
+@given(st.text("ab`|* <&_", min_size=1).filter(str.strip))
+def test_any_constant_is_shown_literally(value: str) -> None:
+    (code,) = re.findall(r"<code>(.*)</code>", MARKDOWN.render(say_constants([("weights", value)])))
+    assert html.unescape(code).strip() == re.sub(r"\s+", " ", value).strip()
+
+
+def test_a_plain_name_is_not_littered_with_signs() -> None:
+    assert escape("swin_3d shot-24 24fps, 57.20 ± 0.55 (R&B)") == "swin_3d shot-24 24fps, 57.20 ± 0.55 (R&B)"
+    assert escape("_a_ <b>") == "\\_a\\_ &lt;b>"
 
 
 def test_one_split_is_shown_without_a_deviation(sweep, config) -> None:

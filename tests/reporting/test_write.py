@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
 from orchestrator.errors import StoreError
@@ -120,7 +122,7 @@ def test_the_same_rows_write_the_same_bytes(made, tmp_path: Path) -> None:
 def test_a_plot_that_cannot_be_drawn_costs_no_table(made, tmp_path: Path) -> None:
     def fail(report, tables) -> Iterator[Plot]:
         torn = a_figure()
-        torn.text(0, 0, r"$\nothing{$")
+        torn.text(0, 0, r"$\nothing{$", parse_math=True)
         yield Plot("torn", "Torn", "Can't be saved.", torn)
         yield next(draw(report, tables))
         raise ValueError("no such genre")
@@ -143,7 +145,10 @@ def test_by_default_the_gallery_is_drawn_and_a_fault_costs_only_its_part(made, t
     rows = tuple(replace(row, trials=trials) for row in made.rows)
     report = replace(made, rows=rows, genres=("action", "comedy", "sci-fi"), predictions=predictions)
     files = write_report(report, tmp_path)
-    assert files.problems == ("those across the tables: ValueError: trial 0 is odd",)
+    assert files.problems == (
+        "those of genres: ValueError: trial 0 is odd",
+        "precision and recall: ValueError: trial 0 is odd",
+    )
     assert files.plots and all(p.name.startswith("clips_uAP_by_") for p in files.plots)
     page = files.html.read_text()
     assert "trial 0 is odd" in page and "uAP by" in page and "Shots or not?" in page
@@ -191,6 +196,39 @@ def test_no_name_leads_out_of_the_results(sweep, config, report, tmp_path: Path)
         assert len({p.parent for p in files.plots}) == 1 and len(set(files.plots)) == 4
     assert [p.name for p in tmp_path.iterdir()] == ["results"]
     assert folder_name("aggregator_search.v2-x") == "aggregator_search.v2-x"
+
+
+def test_names_that_had_to_be_changed_share_no_folder(sweep, config, report, tmp_path: Path) -> None:
+    rows = sweep.add(config(), [60.0] * 3).rows()
+    folders = [write(report(rows, sweep=name), tmp_path).directory for name in ("研究", "调查", "_", "a/b", "a_b")]
+    assert len(set(folders)) == 5 and all(len(list(folder.iterdir())) > 4 for folder in folders)
+    assert re.fullmatch(r"_-[0-9a-f]{6}", folder_name("研究"))
+
+
+def test_dollar_signs_in_names_are_drawn_as_they_are(sweep, config, report, table, tmp_path: Path) -> None:
+    genres = (r"a$\frac$", "R$B", "c")
+    for fps in (12, 24):
+        per_genre = dict.fromkeys(genres, 50.0 + fps)
+        sweep.add(config(fps=fps, weights="/x/$w_$.pth"), [60.0 + fps] * 3, ["clips"], per_genre=per_genre)
+    asked = table("clips", title="cost $x_$")
+    files = write_report(report(sweep.rows(), asked, sweep="cost $x_$", genres=genres), tmp_path)
+    assert files.problems == ()
+    assert {p.stem for p in files.plots} >= {"genre_areas", "genre_heat_map", "clips_uAP_by_frame_rate"}
+
+
+def test_markup_in_names_is_text_in_the_markdown(sweep, config, report, table, tmp_path: Path) -> None:
+    evil = "<b>*x*</b> `y` _z_ $1$ [a](b) &lt;"
+    sweep.add(config(), [60.0] * 3, ["evil"]).add(config(fps=4), [60.0] * 3, ["evil"])
+    sweep.records[0] = replace(sweep.records[0], status="failed", reason=f"{evil}\n# reason", test={})
+    asked = table("evil", title=evil, question=evil)
+    made = report(sweep.rows(), asked, sweep=evil, facts={"Failed trailers": evil})
+    files = write(made, tmp_path, lambda report, tables: [Plot("p", evil, evil, a_figure(), "evil")])
+    for path in (files.markdown, files.tables[0]):
+        shown = MarkdownIt("commonmark").enable("table").render(path.read_text())
+        assert not re.findall(r"<(?!/?(h\d|p|table|thead|tbody|tr|t[hd]|ul|li|strong|code|a|img|span)\b)", shown)
+        assert "<b>" not in shown and "<em>" not in shown and "<h1>reason" not in shown
+        plain = html.unescape(shown.replace("<span>$</span>", "$"))
+        assert plain.count(evil) >= 3
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")

@@ -140,6 +140,41 @@ def test_without_paths_any_stored_row_serves(space: Space) -> None:
     assert plan.to_decode == () and None not in keys_of(plan)
 
 
+def test_rows_that_others_made_and_rows_computed_here_are_not_mixed_in_one_set(space: Space) -> None:
+    pathless = replace(MANIFEST, paths=(None,) * 10)
+    both = {
+        mid: frozenset([f"trailers12k-{mid}", f"0-{mid}"]) if mid < "tr3" else frozenset([f"trailers12k-{mid}"])
+        for mid in MIDS
+    }
+    keys = rows_for(space)
+    plan = make_plan(space, pathless, Inventory({}, dict.fromkeys(keys, both), (), frozenset()))
+    assert all(set(s.cached.values()) == {f"trailers12k-{mid}" for mid in MIDS} for s in plan.sets)
+    # Where none covers all trailers, the one that covers most counts and the others are missing.
+    parts = {mid: frozenset([f"0-{mid}" if mid < "tr6" else f"imported-{mid}"]) for mid in MIDS}
+    plan = make_plan(space, pathless, Inventory({}, dict.fromkeys(keys, parts), (), frozenset()))
+    assert all(s.missing == ("tr6", "tr7", "tr8", "tr9") for s in plan.sets)
+    assert plan.to_json()["without_video"] == {s.spec.name: 4 for s in plan.sets} and plan.to_decode == ()
+
+
+def test_imported_rows_of_trailers_whose_videos_are_named_are_told_and_not_used(space: Space) -> None:
+    imported = {mid: frozenset([f"trailers12k-{mid}"]) for mid in MIDS[:4]}
+    plan = make_plan(space, MANIFEST, Inventory(DIGESTS, dict.fromkeys(rows_for(space), imported), (), frozenset()))
+    assert [s.imported for s in plan.sets] == [4, 4] and len(plan.to_decode) == 10
+    assert set(plan.to_json()["imported_but_unused"].values()) == {4}
+
+
+def test_an_estimate_says_what_the_missing_vectors_take(tmp_path: Path) -> None:
+    text = """
+grid:
+  - {backbone: [resnet_2d], clip_strategy: [seq-24]}
+  - {backbone: [frames], clip_strategy: [even-8], clips_per_snippet: [8], aggregator: [timesformer]}
+"""
+    plan = make_plan(space_of(tmp_path, text), MANIFEST, EMPTY)
+    cost = estimate(plan, {}, dict.fromkeys(MIDS, 240), frozenset())
+    pixels = 10 * 8 * 224 * 224 * 3
+    assert (cost.stored, cost.largest) == (10 * 10 * 2048 * 4 + pixels, pixels)
+
+
 def test_splits_of_the_space_must_be_in_the_manifest(tmp_path: Path) -> None:
     one = space_of(tmp_path, "splits: [1]\nfixed: {backbone: resnet_2d}\n")
     assert [t.split for t in make_plan(one, MANIFEST, EMPTY).trials] == [1]

@@ -1,4 +1,4 @@
-"""Published groups become embedding sets: exact, whole or not at all, and refused by name."""
+"""Published groups become embedding sets: exact, after all was looked at, completed by a rerun, refused by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orchestrator.data.trailers12k import PUBLISHED, is_published
 from orchestrator.errors import InputError, StoreError
 from orchestrator.store.workspace import Workspace
 from orchestrator.sweep.identity import embedding_identity, embedding_key
-from orchestrator.trailers12k import import_trailers12k
+from orchestrator.trailers12k import import_trailers12k, into_store
 from orchestrator.trailers12k.naming import published_spec
 
 SIX = [f.backbone for f in PUBLISHED if f.backbone]
@@ -75,6 +75,32 @@ def test_an_interrupted_import_writes_only_what_is_missing(record: Any, tmp_path
     done = import_trailers12k(made.folder, workspace=workspace)
     assert (done.sets[0].written, done.sets[0].kept) == (1, 19)
     assert done.notes == ("trailers_i_swin_fpc24.zarr: 1 arrays of no trailer in mtgc.csv: tt0000019",)
+
+
+def test_an_import_that_is_cut_off_leaves_a_part_that_a_rerun_completes(
+    record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, workspace = record(["swin_2d"]), tmp_path / "workspace"
+    monkeypatch.setattr(into_store, "BATCH_BYTES", 40_000)  # about two trailers
+    read = into_store._read
+    batches: list[Any] = []
+
+    def torn(source: Any, mids: Any) -> Any:
+        batches.append(mids)
+        if len(batches) == 3:
+            (made.group("swin_2d") / mids[0] / ".zarray").write_text("{")
+        return read(source, mids)
+
+    monkeypatch.setattr(into_store, "_read", torn)
+    with pytest.raises(InputError) as caught:
+        import_trailers12k(made.folder, workspace=workspace)
+    assert "running the same again adds the others" in caught.value.problems[0]
+    assert caught.value.problems[-1] == "no representation was imported whole"
+    store, key = stored(workspace, "swin_2d")
+    assert sorted(store.digests(key)) == sorted(mid for batch in batches[:2] for mid in batch)
+    made.change("swin_2d", batches[2][0], made.vectors["swin_2d"][batches[2][0]])
+    done = import_trailers12k(made.folder, workspace=workspace)
+    assert done.sets[0].kept == sum(map(len, batches[:2])) and done.sets[0].written + done.sets[0].kept == 20
 
 
 @pytest.mark.parametrize("suffix", [".zarr.tar.gz", ".tar.gz"])

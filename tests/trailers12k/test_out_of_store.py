@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from orchestrator.cli_trailers12k import app
 from orchestrator.data.manifest import load_manifest
+from orchestrator.data.zarr_sets import can_name_array
 from orchestrator.errors import InputError
 from orchestrator.specs import BackboneSpec, ClipSpec, EmbeddingSpec
 from orchestrator.store.embeddings import EmbeddingRow
@@ -164,3 +165,43 @@ def test_a_set_that_is_not_published_has_its_own_name(record: Any, tmp_path: Pat
     put(workspace, EmbeddingSpec(ClipSpec("seq", 24), BackboneSpec("swin_2d")), made.vectors["swin_2d"])
     done = export_trailers12k(tmp_path / "out", made.labels, space=space, workspace=workspace)
     assert [p.name for p in done.written] == ["trailers_swin_2d_seq-24_fps24.zarr"]
+
+
+def test_a_set_of_replaced_fields_is_written(record: Any, tmp_path: Path) -> None:
+    made, workspace, out = record(["swin_2d"]), tmp_path / "workspace", tmp_path / "out"
+    space = tmp_path / "one.yaml"
+    space.write_text("grid: {backbone: [swin_2d]}\n")
+    spec = EmbeddingSpec(ClipSpec("shot", 24), BackboneSpec("swin_2d", "random"))
+    key = put(workspace, spec, made.vectors["swin_2d"])
+    command = ["export", str(out), "-d", str(made.labels), "--space", str(space), "-w", str(workspace)]
+    ran = CliRunner().invoke(app, command)
+    assert ran.exit_code == 1 and "the store lacks 20 of 20 trailers" in ran.stdout and not out.exists()
+    ran = CliRunner().invoke(app, [*command, "--set", "weights=random"])
+    assert ran.exit_code == 0, ran.output
+    folder = out / "trailers_swin_2d_shot-24_fps24_random.zarr"
+    assert ran.stdout.splitlines() == [f"written: {folder}", f"labels:  {out / 'mtgc.csv'}"]
+    group = zarr.open(str(folder), mode="r")
+    assert group.attrs["divita_orchestrator"] == key
+    assert all(group[mid][:].tobytes() == v.tobytes() for mid, v in made.vectors["swin_2d"].items())
+    ran = CliRunner().invoke(app, [*command, "--set", "weights"])
+    assert isinstance(ran.exception, InputError) and "--set: 'weights' is not field=value" in str(ran.exception)
+
+
+def test_ids_that_can_not_name_an_array_are_told_before_anything_is_written(record: Any, tmp_path: Path) -> None:
+    made, workspace, out = record(["swin_2d"]), tmp_path / "workspace", tmp_path / "out"
+    space = tmp_path / "one.yaml"
+    space.write_text("grid: {backbone: [swin_2d]}\n")
+    text = made.labels.read_text().replace("tt0000003", ".hidden").replace("tt0000004", "..b")
+    made.labels.write_text(text)
+    renamed = {"tt0000003": ".hidden", "tt0000004": "..b"}
+    vectors = {renamed.get(mid, mid): v for mid, v in made.vectors["swin_2d"].items()}
+    put(workspace, published_spec("swin_2d"), vectors)
+    with pytest.raises(InputError, match=r"mtgc\.csv: mid: 2 of 20 ids can't name an array .*: '\.hidden', '\.\.b'"):
+        export_trailers12k(out, made.labels, space=space, workspace=workspace)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("mid", [".a", ".", "..", "..a", "a/b", "/a", "a\\b"])
+def test_names_of_no_array(mid: str) -> None:
+    assert not can_name_array(mid)
+    assert can_name_array("a" + mid.replace("/", "").replace("\\", ""))
