@@ -123,7 +123,7 @@ def _summary(report: Report) -> list[dict[str, str]]:
         best = ranked[0]
         label = dict(zip((r.key for r in report.rows), distinct_labels(report.rows), strict=True))[best.key]
         by_test = how == BY_TEST
-        name = "Best by test mean, uAP %" if by_test else "Best by validation: its test uAP, %"
+        name = "Best by test mean, uAP %" if by_test else "Best by validation, test uAP %"
         aside = "; chosen on the test parts, so optimistic" if by_test else ""
         facts.append((name, format_spread(best.metrics["uAP"]), _with_marks(label, best) + aside))
     if report.chance:

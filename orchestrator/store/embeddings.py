@@ -71,15 +71,6 @@ class EmbeddingRow:
             raise TrailerError("embed", f"{bad} of {len(self.vectors)} clip vectors hold values that are not finite")
 
 
-@dataclass(frozen=True)
-class SetSummary:
-    """How much of a set is there: different trailers, their clips, bytes of its parts."""
-
-    trailers: int
-    clips: int
-    bytes: int
-
-
 class EmbeddingStore:
     """Embedding sets by key. Any number of processes may write and read at once."""
 
@@ -144,13 +135,6 @@ class EmbeddingStore:
             for part in self._parts.index(key)
             for mid, digest, clips in zip(part.mids, part.digests, part.counts, strict=True)
         }
-
-    def rows(self, key: str) -> SetSummary:
-        """How much of a set is there; a trailer that was embedded twice counts once."""
-        clips: dict[str, int] = {}
-        for part in self._parts.index(key):
-            clips |= zip(part.mids, part.counts, strict=True)
-        return SetSummary(len(clips), sum(clips.values()), self._parts.total_bytes(key))
 
     def load(self, key: str, mids: Sequence[str], digests: Mapping[str, str] | None = None) -> ClipVectors:
         """The vectors of `mids`, in that order, as one array.

@@ -115,10 +115,6 @@ class PartTable:
         """Names of the parts of a key, oldest first."""
         return [name for name in self._tree.names(check_key(key)) if re.fullmatch(r"part-.+\.parquet", name)]
 
-    def total_bytes(self, key: str) -> int:
-        """Bytes of all parts of a key."""
-        return sum(map_files(lambda name: self._tree.size(f"{key}/{name}"), self.names(key)))
-
     def index(self, key: str) -> list[PartIndex]:
         """What each part holds, oldest first; reads no payload. Torn parts are set aside."""
         parts = map_files(lambda name: self.read(key, name, self._read_index(name)), self.names(key))
