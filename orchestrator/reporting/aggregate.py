@@ -27,7 +27,7 @@ MARKS = {
     "P": "published representations: vectors that Trailers12k's authors made, not computed here",
     "M": "mixed vectors: those of some trailers were computed here, those of others imported",
     "I": "incomplete: not every split has a result, so no mean is shown",
-    "F": "fewer trailers than the manifest lists: the others failed (see `divita status`)",
+    "F": "fewer trailers than the manifest lists: the others failed, see divita status",
 }
 """Letter of a mark -> what it means; the footnotes of every table."""
 
