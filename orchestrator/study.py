@@ -173,6 +173,8 @@ def _say_weights(backbone: BackboneSpec, config: Config, key: str, workspace: Wo
             weights = (workspace.embeddings.spec(key) or {})["backbone"]["weights"]
     except (InputError, KeyError):  # a checkpoint that is not on this machine, a set that was never begun
         return backbone.weights
+    if "random" in weights:
+        return "random, untrained"
     return ", ".join(f"{name} {value}" for name, value in weights.items())
 
 
