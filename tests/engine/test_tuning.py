@@ -101,7 +101,7 @@ def test_a_sweep_trains_every_config_on_every_split_and_learns(finished: tuple[P
     assert best > outcome.results.chance["uAP"].mean + 15  # type: ignore[index]
     assert outcome.report.markdown.exists() and outcome.report.csv.exists() and len(outcome.report.plots) >= 4
     made_from = outcome.report.markdown.read_text().split("## Made from")[1]
-    assert "- Weights: shufflenet_2d: random, untrained" in made_from and "- Trailers: 40 of 40" in made_from
+    assert "- Weights: shufflenet_2d: random" in made_from and "- Trailers: 40 of 40" in made_from
     (key, *_) = Workspace(folder / "w").ledger.keys()
     record = Workspace(folder / "w").ledger.read(key)
     assert record.weights == ("random",) and record.versions["torch"] and len(record.history) <= 4
