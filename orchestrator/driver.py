@@ -196,7 +196,8 @@ def train_missing(
     study: Study, plan: Plan, cluster: Cluster, follower: Follower, activity: Activity, progress: Progress
 ) -> int:
     from orchestrator.engine.costs import config_costs
-    from orchestrator.engine.tuning import ConfigJob, TrainingData, train
+    from orchestrator.engine.jobs import ConfigJob, TrainingData
+    from orchestrator.engine.tuning import train
 
     # By name, as in the keys: the order of rows and columns in the file must not change a result.
     used, jobs = study.manifest.subset(plan.trailers).sorted(), []

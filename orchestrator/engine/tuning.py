@@ -10,21 +10,18 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import ray
 from ray import tune
 
-from orchestrator.data.origin import origin
-from orchestrator.engine.costs import ConfigCost
+from orchestrator.engine.jobs import ConfigJob, TrainingData, check_same_clips, make_record
 from orchestrator.engine.session import Resources
 from orchestrator.errors import InputError
 from orchestrator.progress import Step
-from orchestrator.specs import Config, plain
 from orchestrator.store.embeddings import ClipVectors
 from orchestrator.store.ledger import TrialRecord
 from orchestrator.store.workspace import Workspace
@@ -39,34 +36,6 @@ GPU_SHARE = 0.25
 
 REPORT_S = 1.0
 """Least seconds between two reports to Tune; epochs of small heads take milliseconds."""
-
-
-@dataclass(frozen=True)
-class ConfigJob:
-    """A config with the trials it lacks: `trials` maps each split to (trial key, data digest)."""
-
-    config: Config
-    key: str
-    embedding_keys: tuple[str, ...]
-    weights: tuple[str, ...]
-    """What each stream's backbone started from: `pretrained`, `random` or a path."""
-    trials: Mapping[int, tuple[str, str]]
-    cost: ConfigCost | None = None
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What all configs of a sweep train on; trailers in one order. Parts as the manifest has them."""
-
-    mids: tuple[str, ...]
-    genres: tuple[str, ...]
-    labels: np.ndarray
-    splits: np.ndarray
-    rows: Mapping[str, Mapping[str, str]]
-    """Embedding key -> trailer -> digest of the row to read."""
-    synthetic: bool
-    versions: Mapping[str, str]
-    commit: str | None
 
 
 @ray.remote(num_cpus=0, max_restarts=3)
@@ -190,40 +159,6 @@ class ConfigTrainable(tune.Trainable):
 
     def _record(self, split: int, **fields: Any) -> TrialRecord:
         return make_record(self._current, split, self._data, **fields)
-
-
-def check_same_clips(config: Config, mids: Sequence[str], streams: Sequence[ClipVectors]) -> None:
-    """Raises InputError naming trailers whose streams were not cut into the same clips, as imported sets may be."""
-    first = np.diff(streams[0].offsets)
-    for spec, stream in zip(config.streams[1:], streams[1:], strict=True):
-        other = np.diff(stream.offsets)
-        apart = np.flatnonzero(first != other)
-        if len(apart):
-            some = ", ".join(f"{mids[i]}: {first[i]} and {other[i]}" for i in apart[:3])
-            raise InputError(
-                f"backbone: {config.streams[0].backbone.name} and {spec.backbone.name} fuse clip by clip, but "
-                f"{len(apart)} trailers have other numbers of clips ({some}); both must come from the same cuts"
-            )
-
-
-def make_record(job: ConfigJob, split: int, data: TrainingData, **fields: Any) -> TrialRecord:
-    """A ledger record of one trial with what the job and the data say of it."""
-    key, digest = job.trials[split]
-    return TrialRecord(
-        key=key,
-        config=plain(job.config),
-        config_key=job.key,
-        split=split,
-        embedding_keys=job.embedding_keys,
-        data_digest=digest,
-        weights=job.weights,
-        synthetic=data.synthetic,
-        origins=tuple(sorted({origin(digest) for k in job.embedding_keys for digest in data.rows[k].values()})),
-        versions=dict(data.versions),
-        commit=data.commit,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        **fields,
-    )
 
 
 class _Watch(tune.Callback):

@@ -116,7 +116,8 @@ def test_a_checkpoint_of_another_depth_lists_a_few_tensors(make_config, save):
 
 def test_the_vits_own_classifier_is_left_out(make_config, save):
     path = save(**{"pre_logits.fc.weight": torch.zeros(48, 48)})
-    build_head(make_config(SPEC, weights=path), (PIXELS,), 10)
+    with_it, without = (build_head(make_config(SPEC, weights=p), (PIXELS,), 10) for p in (path, save()))
+    assert [name for name, _ in with_it.named_parameters()] == [name for name, _ in without.named_parameters()]
 
 
 def test_random_weights_follow_the_callers_seed_and_the_authors_rule(make_config):

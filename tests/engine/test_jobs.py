@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.engine.tuning import check_same_clips
+from orchestrator.engine.jobs import check_same_clips
 from orchestrator.errors import InputError
 from orchestrator.specs import BackboneSpec, ClipSpec, Config, EmbeddingSpec
 from orchestrator.store.embeddings import ClipVectors
