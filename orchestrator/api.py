@@ -23,7 +23,6 @@ from orchestrator.driver import (
     Cluster,
     RunOptions,
     active,
-    backbones_to_run,
     check_weights,
     extract_missing,
     plan_again,
@@ -100,6 +99,7 @@ def extract_sweep(
     study.workspace.check_writable()
     plan = plan_again(study, options)
     tell_what_is_lacking(study, plan, progress)
+    check_weights(plan.backbones_to_run)
     with Cluster(options, progress) as cluster:
         return extract_missing(study, plan, cluster, options, progress)
 
@@ -124,9 +124,7 @@ def run_sweep(
     plan = plan_again(study, options)
     record = study.save(plan)
     tell_what_is_lacking(study, plan, progress)
-    # Pixels need no weights, but the heads that train on them start from some.
-    starts = [c.config.start for c in plan.configs if c.config.start and not all(t.done for t in c.trials)]
-    check_weights([*backbones_to_run(plan), *starts])
+    check_weights([*plan.backbones_to_run, *plan.weights_to_train])
     counts, trained = None, 0
     with active(study) as activity, Cluster(options, progress) as cluster:
         if plan.to_decode:

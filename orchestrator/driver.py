@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.backbones.registry import ensure_weights
 from orchestrator.errors import InputError, MissingWeights, some
 from orchestrator.progress import Progress
-from orchestrator.specs import FRAMES, BackboneSpec, aggregator_label, config_from_plain
+from orchestrator.specs import BackboneSpec, aggregator_label, config_from_plain
 from orchestrator.store.activity import Activity
 from orchestrator.store.failures import check_failures
 from orchestrator.store.rates import Work
@@ -107,7 +107,6 @@ def extract_missing(
     reused = _vectors_cached(workspace, plan)
     if not todo:
         return ExtractionCounts(vectors_reused=reused, failures=list(plan.failed))
-    check_weights(backbones_to_run(plan))
     wanted = [s for s in plan.sets if plan.computable(s)]
     for s in wanted:
         workspace.embeddings.write_spec(s.key, embedding_identity(s.spec))
@@ -174,10 +173,6 @@ def tell_what_is_lacking(study: Study, plan: Plan, progress: Progress) -> None:
     if problems:
         waiting = sum(bool(lost.keys() & set(c.embedding_keys)) for c in plan.configs)
         progress.say(f"{waiting} of {len(plan.configs)} configs can't run without these; the others do")
-
-
-def backbones_to_run(plan: Plan) -> list[BackboneSpec]:
-    return [s.spec.backbone for s in plan.sets if plan.computable(s) and s.spec.backbone.name != FRAMES]
 
 
 def check_weights(specs: Iterable[BackboneSpec]) -> None:

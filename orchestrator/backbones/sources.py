@@ -99,28 +99,14 @@ class PackagedFile:
 
 
 @dataclass(frozen=True)
-class ManualFile:
-    """A file that only people can download, at the page `url`; looked for by its name in torch.hub's cache."""
+class ManualFile(UrlFile):
+    """A `file` that only people can download, at the page `url`; kept and looked for as if it had been fetched."""
 
-    name: str
-    url: str
-
-    @property
-    def place(self) -> str:
-        return str(self._path)
+    file: str
 
     @property
-    def _path(self) -> Path:
-        return _torch_hub_checkpoints() / self.name
-
-    def identity(self) -> dict[str, str]:
-        return {"file": self.name}
-
-    def find(self) -> Path | None:
-        return self._path if self._path.is_file() else None
-
-    def fault(self, path: Path) -> str | None:
-        return _digest_fault(path, _digest_in(self.name))
+    def name(self) -> str:
+        return self.file
 
     def fetch(self) -> Path:
         raise OSError("its publisher does not give it to programs, only to people with a browser")

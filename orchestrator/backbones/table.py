@@ -119,7 +119,7 @@ STUDY = (
         # as they came, blue first; here red comes first, as the mean is given.
         preprocessing=Preprocessing(112, (114.77 / 255, 107.74 / 255, 99.48 / 255), (1 / 255, 1 / 255, 1 / 255)),
         weights=ManualFile(
-            name="kinetics_shufflenetv2_1.0x_RGB_16_best.pth",
+            file="kinetics_shufflenetv2_1.0x_RGB_16_best.pth",
             url="https://github.com/okankop/Efficient-3DCNNs (on Google Drive, linked under Pre-trained models)",
         ),
         pretraining="Kinetics-600",

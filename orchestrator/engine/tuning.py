@@ -218,10 +218,13 @@ def train(
     `finished` is called with each job that ends, `training` again and again with the keys of those that run. Heads on
     embeddings share a GPU, those that train end to end have one each and come last.
     """
-    heads, whole = (tuple(j for j in jobs if bool(j.config.start) is end_to_end) for end_to_end in (False, True))
-    for some, gpus in ((heads, GPU_SHARE), (whole, 1.0)):
+    # Configs that share a set run side by side, so that it stays in memory while it is used.
+    jobs = sorted(jobs, key=lambda job: job.embedding_keys)
+    for end_to_end, gpus in ((False, GPU_SHARE), (True, 1.0)):
+        some = [job for job in jobs if bool(job.config.start) is end_to_end]
         if some:
-            _train(some, data, workspace, resources, step, finished, training, gpus)
+            watch = _Watch(some, data, workspace, step, finished, training)
+            _train(some, data, workspace, resources, watch, gpus)
 
 
 def _train(
@@ -229,13 +232,9 @@ def _train(
     data: TrainingData,
     workspace: Workspace,
     resources: Resources,
-    step: Step,
-    finished: Callable[[ConfigJob], None],
-    training: Callable[[list[str]], None],
+    watch: _Watch,
     gpus_per_trial: float,
 ) -> None:
-    # Configs that share a set run side by side, so that it stays in memory while it is used.
-    jobs = sorted(jobs, key=lambda job: job.embedding_keys)
     # The hub fills the store of whichever node it is put on.
     budget = OBJECT_STORE_SHARE * min(n["Resources"].get("object_store_memory", math.inf) for n in ray.nodes())
     hub = EmbeddingHub.remote(workspace, data, budget)  # type: ignore[attr-defined]
@@ -256,7 +255,7 @@ def _train(
                 name="sweep",
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[_Watch(jobs, data, workspace, step, finished, training)],
+                callbacks=[watch],
                 failure_config=tune.FailureConfig(max_failures=1),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),

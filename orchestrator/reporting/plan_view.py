@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import string
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table as Grid
@@ -29,7 +31,7 @@ def show_plan(plan: Plan, cost: Estimate, console: Console | None = None) -> Non
     if len(plan.space.tables) > 1:
         console.print(_tables(plan))
     console.print(_sets(plan))
-    _show_sharing(plan, console)
+    _show_sharing(plan, facts, console)
     _show_weights(plan, console)
     if unused := facts["imported_but_unused"]:
         console.print(
@@ -93,8 +95,7 @@ def _sets(plan: Plan) -> Grid:
     return grid
 
 
-def _show_sharing(plan: Plan, console: Console) -> None:
-    facts = plan.to_json()
+def _show_sharing(plan: Plan, facts: Mapping[str, Any], console: Console) -> None:
     apart, trailers = facts["without_sharing"], facts["trailers"]
     shared = sum(s.configs > 1 for s in plan.sets)
     passes = "no decoding pass" if not plan.to_decode else f"1 decoding pass over {len(plan.to_decode):,} trailers"
@@ -112,9 +113,8 @@ def _show_sharing(plan: Plan, console: Console) -> None:
 
 def _show_weights(plan: Plan, console: Console) -> None:
     """Weights that the missing work needs and this machine lacks."""
-    starts = [c.config.start for c in plan.configs if c.config.start and not all(t.done for t in c.trials)]
-    needed = [s.spec.backbone for s in plan.sets if plan.computable(s) and s.spec.backbone.name != FRAMES]
-    lacking = {b: why for b in dict.fromkeys([*needed, *starts]) if (why := weights_status(b)) != "ready"}
+    needed = dict.fromkeys([*plan.backbones_to_run, *plan.weights_to_train])
+    lacking = {b: why for b in needed if (why := weights_status(b)) != "ready"}
     published = [b for b in lacking if b.weights == "pretrained"]
     for backbone, why in lacking.items():
         if backbone not in published:

@@ -15,7 +15,7 @@ from orchestrator.backbones.registry import initial_weights
 from orchestrator.data.manifest import Manifest
 from orchestrator.data.origin import COMPUTED, ORIGINS, origin
 from orchestrator.errors import InputError
-from orchestrator.specs import FRAMES, Config, EmbeddingSpec, config_key, trial_key
+from orchestrator.specs import FRAMES, BackboneSpec, Config, EmbeddingSpec, config_key, trial_key
 from orchestrator.store.failures import Failure
 from orchestrator.sweep.identity import embedding_key
 from orchestrator.sweep.space import Space
@@ -96,6 +96,16 @@ class Plan:
     def computable(self, wanted: SetPlan) -> tuple[str, ...]:
         """Trailers whose vectors are missing and can be made, since the manifest names a video."""
         return tuple(mid for mid in wanted.missing if self.paths[mid] is not None)
+
+    @property
+    def backbones_to_run(self) -> list[BackboneSpec]:
+        """Backbones that some missing vectors need; pixels need none."""
+        return [s.spec.backbone for s in self.sets if self.computable(s) and s.spec.backbone.name != FRAMES]
+
+    @property
+    def weights_to_train(self) -> list[BackboneSpec]:
+        """What the heads on pixels that are not trained yet start from."""
+        return [c.config.start for c in self.configs if c.config.start and not all(t.done for t in c.trials)]
 
     @property
     def without_video(self) -> dict[str, tuple[str, ...]]:
