@@ -10,10 +10,11 @@ from importlib import import_module
 from typing import Any
 
 _PLACES = {
-    "RunOptions": "orchestrator.driver",
+    "RunOptions": "orchestrator.driver.options",
     "extract_sweep": "orchestrator.api",
     "plan_sweep": "orchestrator.api",
     "report_sweep": "orchestrator.api",
+    "resume_sweep": "orchestrator.api",
     "run_sweep": "orchestrator.api",
     "sweep_results": "orchestrator.api",
     "load_manifest": "orchestrator.data.manifest",

@@ -19,22 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.driver import (
-    Cluster,
-    RunOptions,
-    active,
-    check_weights,
-    extract_missing,
-    plan_again,
-    tell_what_is_lacking,
-    train_missing,
-)
+from orchestrator.driver import run as driver
+from orchestrator.driver.options import RunOptions
+from orchestrator.driver.prepare import estimate_cost
 from orchestrator.progress import Progress
-from orchestrator.specs import GRID_FPS
+from orchestrator.results import SweepResults, read_results, weights_used
 from orchestrator.store.workspace import Workspace
-from orchestrator.study import StrPath, Study, SweepResults, read_results, sweep_configs, weights_used
-from orchestrator.sweep.cost import Estimate, estimate, sample
-from orchestrator.sweep.identity import detector_key
+from orchestrator.study import StrPath, Study
+from orchestrator.sweep.cost import Estimate
 from orchestrator.sweep.plan import Plan
 
 if TYPE_CHECKING:
@@ -49,10 +41,11 @@ class SweepOutcome:
     results: SweepResults
     report: ReportFiles | None
     trained: int
-    """Trials that this call trained; those that were in the ledger are not among them."""
+    """Trials that this call ended, done or pruned; those that were in the ledger are not among them."""
     extraction: ExtractionCounts | None
     """None where no embedding was missing."""
-    tracking_uri: str
+    tracking_uri: str | None
+    """None where the sweep is one of `extract_sweep`, which trains nothing."""
     tracked: bool
     """False where MLflow could not be reached; the next run catches up."""
 
@@ -68,20 +61,9 @@ def plan_sweep(
     return Study.open(space, manifest, workspace, overrides).plan()
 
 
-def estimate_cost(plan: Plan, workspace: StrPath = "workspace") -> Estimate:
+def estimate_sweep(plan: Plan, workspace: StrPath = "workspace") -> Estimate:
     """What the plan's missing work costs on this machine, by the rates that earlier runs measured."""
-    from orchestrator.video.duration import declared_seconds
-
-    opened = Workspace(workspace)
-    mids, frames = set(plan.trailers), {}
-    for (mid, _), row in opened.shots.read(detector_key()).items():
-        if mid in mids:
-            frames[mid] = row.n_frames
-    detected = frozenset(frames)
-    for mid in sample([mid for mid in plan.to_decode if mid not in frames and plan.paths[mid]]):
-        if seconds := declared_seconds(str(plan.paths[mid])):
-            frames[mid] = round(seconds * GRID_FPS)
-    return estimate(plan, opened.rates.load(), frames, detected)
+    return estimate_cost(plan, Workspace(workspace))
 
 
 def extract_sweep(
@@ -94,14 +76,8 @@ def extract_sweep(
     progress: Progress | None = None,
 ) -> ExtractionCounts:
     """Computes the embeddings that the sweep lacks, each trailer decoded once. The manifest needs no splits."""
-    options, progress = options or RunOptions(), progress or Progress()
     study = Study.open(space, manifest, workspace, overrides, splits=False)
-    study.workspace.check_writable()
-    plan = plan_again(study, options)
-    tell_what_is_lacking(study, plan, progress)
-    check_weights(plan.backbones_to_run)
-    with Cluster(options, progress) as cluster:
-        return extract_missing(study, plan, cluster, options, progress)
+    return driver.extract_sweep(study, options or RunOptions(), progress or Progress())
 
 
 def run_sweep(
@@ -114,36 +90,39 @@ def run_sweep(
     progress: Progress | None = None,
 ) -> SweepOutcome:
     """Extracts what is missing, trains what is missing, brings MLflow up to date and writes the report."""
-    from orchestrator.tracking.follow import Follower
-    from orchestrator.tracking.view import MlflowView
-
-    options, progress = options or RunOptions(), progress or Progress()
     study = Study.open(space, manifest, workspace, overrides)
-    study.workspace.check_writable()
-    name, tracking_uri = study.space.name, options.tracking_uri or study.workspace.mlflow_uri
-    plan = plan_again(study, options)
-    record = study.save(plan)
-    tell_what_is_lacking(study, plan, progress)
-    check_weights([*plan.backbones_to_run, *plan.weights_to_train])
-    counts, trained = None, 0
-    with active(study) as activity, Cluster(options, progress) as cluster:
-        if plan.to_decode:
-            activity.tell(f"extracting {len(plan.to_decode)} trailers")
-            try:
-                counts = extract_missing(study, plan, cluster, options, progress)
-            finally:
-                plan = study.plan()
-                record = study.save(plan)
-        study.check_trainable(plan)
-        view, configs = MlflowView(tracking_uri, name), sweep_configs(record)
-        with Follower(view, configs, study.workspace.ledger, record.manifest_trailers, warn=progress.say) as follower:
-            if any(not t.done and t.key for t in plan.trials):
-                trained = train_missing(study, plan, cluster, follower, activity, progress)
-    results = read_results(name, study.workspace)
+    return _run(study, options or RunOptions(), progress or Progress())
+
+
+def resume_sweep(
+    name: str,
+    *,
+    workspace: StrPath = "workspace",
+    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> SweepOutcome:
+    """Goes on with a sweep as it was started, from its own YAML, manifest and options; `options` replace some of these.
+
+    Raises InputError where no sweep of that name was started in the workspace.
+    """
+    opened, progress = Workspace(workspace), progress or Progress()
+    record = opened.sweeps.load(name)
+    study = Study.reopen(record, opened)
+    again = RunOptions.kept({**record.options, **(options or {})})
+    if record.options["command"] == "extract":
+        counts = driver.extract_sweep(study, again, progress)
+        return SweepOutcome(read_results(name, opened), None, 0, counts, None, tracked=True)
+    return _run(study, again, progress)
+
+
+def _run(study: Study, options: RunOptions, progress: Progress) -> SweepOutcome:
+    counts = driver.run_sweep(study, options, progress)
+    results = read_results(study.space.name, study.workspace)
     report = None
     if options.results is not None:
         report = _write_report(results, study.workspace, options.results, again=False)
-    return SweepOutcome(results, report, trained, counts, tracking_uri, tracked=follower.finish())
+    uri = options.tracking_uri or study.workspace.mlflow_uri
+    return SweepOutcome(results, report, counts.trained, counts.extraction, uri, counts.tracked)
 
 
 def sweep_results(name: str, *, workspace: StrPath = "workspace") -> SweepResults:
@@ -168,7 +147,7 @@ def _write_report(
 ) -> ReportFiles:
     """Writes the report; without `again` only where the one that is there was made from other results."""
     from orchestrator.reporting.choose import find_config
-    from orchestrator.reporting.inputs import Report
+    from orchestrator.reporting.inputs import Report, SearchResult
     from orchestrator.reporting.write import find_report, write_report
 
     record = results.record
@@ -177,6 +156,7 @@ def _write_report(
         sweep=record.name,
         rows=tuple(results.rows),
         tables=record.tables,
+        searches=tuple(SearchResult(s.table, s.spec, s.observations) for s in results.searches),
         chance=results.chance,
         genres=record.genres,
         curves=find_config(results.rows, curves).key if curves else None,

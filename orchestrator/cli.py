@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +11,7 @@ import typer
 
 from orchestrator.cli_options import (
     AddressOpt,
+    ConcurrentOpt,
     CpusOpt,
     JsonOpt,
     LayoutOpt,
@@ -27,6 +26,8 @@ from orchestrator.cli_options import (
     TrackingOpt,
     WorkspaceOpt,
 )
+from orchestrator.cli_show import describe_status, show_extraction, show_outcome, show_status, show_table
+from orchestrator.cli_stop import Stopped, Stopper
 from orchestrator.cli_trailers12k import app as trailers12k
 from orchestrator.errors import DivitaError
 
@@ -40,9 +41,6 @@ app = typer.Typer(
 )
 
 app.add_typer(trailers12k, name="trailers12k")
-
-PIPE_WIDTH = 200
-INTERRUPTED = 130
 
 
 @app.command()
@@ -72,11 +70,11 @@ def plan(
     as_json: JsonOpt = False,
 ) -> None:
     """Configs, trials, embedding sets, what is cached and what it will cost; runs nothing."""
-    from orchestrator.api import estimate_cost, plan_sweep
+    from orchestrator.api import estimate_sweep, plan_sweep
     from orchestrator.reporting.plan_view import show_plan
 
     planned = plan_sweep(space, data, workspace=workspace, overrides=_overrides(overrides))
-    cost = estimate_cost(planned, workspace)
+    cost = estimate_sweep(planned, workspace)
     if as_json:
         print(json.dumps(planned.to_json() | {"estimate": cost.to_json()}, indent=2))
     else:
@@ -98,17 +96,13 @@ def extract(
 ) -> None:
     """Compute the embeddings that a search space lacks, nothing else. Needs no splits."""
     from orchestrator.api import extract_sweep
-    from orchestrator.driver import RunOptions
+    from orchestrator.driver.options import RunOptions
 
     options = RunOptions(address, cpus, max_failed, retry_failed, _layout(layout), stall)
     counts = extract_sweep(
         space, data, workspace=workspace, overrides=_overrides(overrides), options=options, progress=_progress()
     )
-    print(f"trailers decoded: {counts.trailers_decoded}")
-    print(f"shots detected: {counts.shots_detected}")
-    print(f"clips embedded: {counts.clips_embedded}")
-    print(f"vectors reused: {counts.vectors_reused}")
-    _show_failures(counts.failures)
+    show_extraction(counts)
     raise typer.Exit(1 if counts.failures else 0)
 
 
@@ -126,6 +120,7 @@ def run(
     retry_failed: RetryOpt = False,
     stall: StallOpt = 60.0,
     layout: LayoutOpt = "auto",
+    concurrent: ConcurrentOpt = None,
 ) -> None:
     """Extract what is missing, train what is missing, report. Running it again runs nothing that is there."""
     _run(
@@ -141,34 +136,36 @@ def run(
         retry_failed=retry_failed,
         stall_s=stall,
         layout=_layout(layout),
+        concurrent=concurrent,
     )
 
 
 @app.command()
+def resume(
+    sweep: SweepArg,
+    workspace: WorkspaceOpt = "workspace",
+    address: AddressOpt = None,
+    cpus: CpusOpt = None,
+    tracking_uri: TrackingOpt = None,
+    retry_failed: RetryOpt = False,
+) -> None:
+    """Go on with a sweep as it was started: from its own copies of the YAML and the manifest, with its own options."""
+    from orchestrator.api import resume_sweep
+
+    given = {"address": address, "cpus": cpus, "tracking_uri": tracking_uri, "retry_failed": retry_failed or None}
+    options = {name: value for name, value in given.items() if value is not None}
+    outcome = resume_sweep(sweep, workspace=workspace, options=options, progress=_progress())
+    show_outcome(outcome, workspace, tracking_uri)
+    raise typer.Exit(0 if outcome.results.ok else 1)
+
+
+@app.command()
 def status(sweep: SweepArg, workspace: WorkspaceOpt = "workspace", as_json: JsonOpt = False) -> None:
-    """Done, failed and missing trials of a sweep, and why; from files alone."""
+    """Done, running, pruned, failed and missing trials of a sweep, and why; from files alone."""
     from orchestrator.api import sweep_results
 
     found = sweep_results(sweep, workspace=workspace)
-    trials = found.done + found.running + len(found.failed) + found.missing
-    if as_json:
-        failures = [{"mid": f.mid, "stage": f.stage, "reason": f.reason} for f in found.record.failures]
-        values = {"sweep": sweep, "trials": trials, "done": found.done, "running": found.running}
-        values |= {"missing": found.missing, "failed": found.failed, "failed_trailers": failures}
-        print(json.dumps(values | {"activity": found.activity}, indent=2))
-    else:
-        running = f"{found.running} running, " if found.activity else ""
-        counts = f"{running}{len(found.failed)} failed, {found.missing} missing"
-        print(f"{sweep}: {found.done} of {trials} trials done, {counts}")
-        if found.activity:
-            where = f"process {found.activity['process']} on {found.activity['host']}"
-            print(f"now: {found.activity['phase']} ({where})")
-        elif found.missing:
-            print("nothing runs now: `divita run` again trains what is missing")
-        print(f"trailers: {found.record.trailers} of {found.record.manifest_trailers}; last run {found.record.updated}")
-        for trial, why in found.failed.items():
-            print(f"failed: {trial}: {why}")
-        _show_failures(found.record.failures)
+    print(json.dumps(describe_status(found), indent=2)) if as_json else show_status(found)
     raise typer.Exit(0 if found.ok else 1)
 
 
@@ -186,7 +183,7 @@ def report(
     from orchestrator.api import report_sweep, sweep_results
 
     files = report_sweep(sweep, workspace=workspace, results=results, curves=curves)
-    _show_table(sweep_results(sweep, workspace=workspace), files)
+    show_table(sweep_results(sweep, workspace=workspace), files)
 
 
 @app.command()
@@ -242,58 +239,13 @@ def synth(
 
 def _run(space: str, data: str, workspace: str, overrides: dict[str, Any] | None, **options: Any) -> None:
     from orchestrator.api import run_sweep
-    from orchestrator.driver import RunOptions
+    from orchestrator.driver.options import RunOptions
 
     outcome = run_sweep(
         space, data, workspace=workspace, overrides=overrides, options=RunOptions(**options), progress=_progress()
     )
-    found = outcome.results
-    _show_table(found, outcome.report)
-    if outcome.extraction:
-        counts = outcome.extraction
-        print(f"extracted: {counts.trailers_decoded} trailers decoded, {counts.clips_embedded} clips embedded")
-    print(f"trained: {outcome.trained} trials; {found.done} done, {len(found.failed)} failed, {found.missing} missing")
-    for trial, why in found.failed.items():
-        print(f"failed: {trial}: {why}")
-    _show_failures(found.record.failures)
-    if not outcome.tracked:
-        print(f"MLflow at {outcome.tracking_uri} could not be reached; the same command catches up", file=sys.stderr)
-    print(f"compare in MLflow: {_own_command()} ui{_ui_options(workspace, options.get('tracking_uri'))}")
-    raise typer.Exit(0 if found.ok else 1)
-
-
-def _own_command() -> str:
-    """This command as the user can type it again: by name where the shell finds it, else by its path."""
-    return "divita" if shutil.which("divita") else os.path.relpath(sys.argv[0])
-
-
-def _ui_options(workspace: str, tracking_uri: str | None) -> str:
-    if tracking_uri:
-        return f" --tracking-uri {tracking_uri}"
-    return f" -w {workspace}" if workspace != "workspace" else ""
-
-
-def _show_table(found: Any, files: Any) -> None:
-    from rich.console import Console
-
-    from orchestrator.reporting.tables import to_console
-
-    # A file or a pipe has no width: lines there are as long as the table is.
-    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
-    console.print(to_console(found.rows, found.chance, width=console.width))
-    for problem in files.problems:
-        print(f"could not be drawn: {problem}", file=sys.stderr)
-    print(f"page:   {files.html}")
-    beside = f"plots: {len(files.plots) // 2}, tables: {len(files.tables) // 3}"
-    print(f"report: {files.markdown} ({beside}, each in its own files beside it)")
-    print(f"table:  {files.csv}")
-
-
-def _show_failures(failures: Any) -> None:
-    if failures:
-        print(f"trailers that failed: {len({f.mid for f in failures})}")
-    for failure in failures:
-        print(f"  {failure.mid}: {failure.stage}: {failure.reason}")
+    show_outcome(outcome, workspace, options.get("tracking_uri"))
+    raise typer.Exit(0 if outcome.results.ok else 1)
 
 
 def _layout(layout: str) -> str:
@@ -315,16 +267,23 @@ def _progress() -> Any:
 
 
 def main() -> None:
-    """Runs the command. Exit codes: 0 done, 1 some trials or trailers failed, 2 bad input or usage, 130 Ctrl-C."""
+    """Runs the command.
+
+    Exit codes: 0 done, 1 some trials or trailers failed, 2 bad input or usage, 130 Ctrl-C, 143 SIGTERM.
+    """
+    stopper = Stopper()
+    stopper.install()
     try:
         app()
     except DivitaError as error:
         print("\n".join(f"divita: {line}" for line in str(error).splitlines()), file=sys.stderr)
         sys.exit(error.exit_code)
-    except SystemExit as end:
-        if end.code == INTERRUPTED:  # so typer ends on Ctrl-C
-            print("divita: stopped; the same command goes on where this one was", file=sys.stderr)
-        raise
+    except (SystemExit, Stopped):
+        number = stopper.number
+        if number is None:
+            raise
+        print("divita: stopped; the same command, or `divita resume`, goes on where this one was", file=sys.stderr)
+        sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,13 @@ LayoutOpt = Annotated[
 TrackingOpt = Annotated[
     str | None, typer.Option("--tracking-uri", metavar="URI", help="MLflow; default an SQLite file in the workspace.")
 ]
+ConcurrentOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--concurrent", metavar="N", min=1,
+        help="Configs of a search in training at once, default all that fit; with 1 a search repeats itself exactly.",
+    ),
+]  # fmt: skip
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SetOpt = Annotated[
     list[str] | None,

@@ -30,6 +30,14 @@ class StoreError(DivitaError):
     """The workspace can't be read or written (disk full, read-only, torn beyond repair)."""
 
 
+class VectorsMissing(StoreError):
+    """A set lacks vectors of some trailers; what needs it fails, the rest of the sweep goes on."""
+
+
+class SweepBusy(DivitaError):
+    """Another driver works on the sweep."""
+
+
 class TooManyFailures(DivitaError):
     """More trailers failed than `--max-failed` allows."""
 

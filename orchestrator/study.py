@@ -1,29 +1,29 @@
-"""A search space on a manifest in a workspace: opened and checked, planned, kept, and read back from files alone."""
+"""A search space on a manifest in a workspace: opened and checked, planned, kept, and opened again from what was kept."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator.backbones.registry import initial_weights
+from orchestrator.data.changes import describe_changes, to_csv
 from orchestrator.data.manifest import TEST, Manifest, check_parts, load_manifest
 from orchestrator.errors import InputError
-from orchestrator.reporting.aggregate import Row, Spread, SweepConfig, aggregate, spread_over_splits
-from orchestrator.specs import BackboneSpec, Config, plain
-from orchestrator.store.sweeps import SweepEntry, SweepRecord, SweepTable
+from orchestrator.specs import plain
+from orchestrator.store.sweeps import SweepEntry, SweepRecord, SweepSearch, SweepTable
 from orchestrator.store.workspace import Workspace
-from orchestrator.sweep.plan import Plan, make_plan
+from orchestrator.sweep.plan import Plan
+from orchestrator.sweep.planning import make_plan
 from orchestrator.sweep.space import Space, load_space
 from orchestrator.sweep.survey import take_inventory
 from orchestrator.training.metrics import chance
 
 StrPath = str | os.PathLike[str]
-
-THE_AUTHORS = "those of Trailers12k's authors, who published the vectors"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Study:
     manifest: Manifest
     workspace: Workspace
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """The YAML and what it includes, as text: the file itself first, names relative to a folder of all."""
 
     @classmethod
     def open(
@@ -58,7 +60,20 @@ class Study:
             problems += error.problems
         if loaded_space is None or loaded_manifest is None:
             raise InputError(problems)
-        return cls(loaded_space, loaded_manifest, Workspace(workspace), dict(overrides or {}))
+        texts = _read_texts(loaded_space.files)
+        return cls(loaded_space, loaded_manifest, Workspace(workspace), dict(overrides or {}), texts)
+
+    @classmethod
+    def reopen(cls, record: SweepRecord, workspace: Workspace) -> Study:
+        """The sweep as it was asked for last, from its own copies of the YAML and the manifest.
+
+        Videos that are gone by now are no error: each becomes a failure of its own.
+        """
+        kept = load_manifest(workspace.sweeps.manifest(record.name), need_splits=False, check_files=False)
+        manifest = replace(kept, source=record.manifest, synthetic=record.synthetic)
+        with _spread_out(record) as path:
+            space = replace(load_space(path, record.overrides), name=record.name, source=record.source)
+        return cls(space, manifest, workspace, dict(record.overrides), record.space)
 
     def plan(self) -> Plan:
         """What is there and what is missing, by the workspace as it is now."""
@@ -73,13 +88,24 @@ class Study:
             failed = f"after {len({f.mid for f in plan.failed})} trailers failed (`divita status {self.space.name}`)"
             raise InputError([f"{problem}, {failed}" for problem in problems])
 
-    def save(self, plan: Plan) -> SweepRecord:
-        """Keeps what was asked for under the sweep's name."""
+    def changes(self) -> list[str]:
+        """How the manifest differs from the one that the sweep ran on last: changes that make other trials of it."""
+        sweeps, name = self.workspace.sweeps, self.space.name
+        if name not in sweeps.names() or sweeps.load(name).labels == self.manifest.labels_digest():
+            return []
+        try:
+            kept = load_manifest(sweeps.manifest(name), need_splits=False, check_files=False)
+        except InputError:  # the copy is gone or damaged; what it said can't be compared
+            return ["the manifest is another"]
+        return describe_changes(kept, self.manifest) if kept.n_splits else []
+
+    def save(self, plan: Plan, options: Mapping[str, Any]) -> SweepRecord:
+        """Keeps what was asked for under the sweep's name; `options` are those of the command, for `divita resume`."""
         used = self.manifest.subset(plan.trailers)
         record = SweepRecord(
             name=self.space.name,
             source=self.space.source,
-            space={p.name: p.read_text(encoding="utf-8") for p in self.space.files},
+            space=dict(self.texts),
             overrides=dict(self.overrides),
             manifest=self.manifest.source,
             manifest_trailers=len(self.manifest),
@@ -94,10 +120,41 @@ class Study:
                 SweepEntry(plain(c.config), c.key, c.embedding_keys, c.tables, {str(t.split): t.key for t in c.trials})
                 for c in plan.configs
             ),
+            searches=tuple(
+                SweepSearch(
+                    s.search.table,
+                    s.identity,
+                    s.search.space,
+                    plain(s.search.spec),
+                    {d.plan.key: d.number for d in s.drawn},
+                )
+                for s in plan.searches
+            ),
+            options=dict(options),
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+        self.workspace.sweeps.keep_manifest(record.name, "manifest.csv", to_csv(self.manifest))
         self.workspace.sweeps.save(record)
         return record
+
+
+def _read_texts(files: tuple[Path, ...]) -> dict[str, str]:
+    paths = [path.resolve() for path in files]
+    base = os.path.commonpath([path.parent for path in paths])
+    return {os.path.relpath(path, base): path.read_text(encoding="utf-8") for path in paths}
+
+
+@contextlib.contextmanager
+def _spread_out(record: SweepRecord) -> Iterator[Path]:
+    """The kept YAML and what it includes as files for a while; weights by relative paths mean those of the old place."""
+    folder = str(record.options.get("folder", ""))
+    with tempfile.TemporaryDirectory() as place:
+        for name, text in record.space.items():
+            path = Path(place, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        with contextlib.chdir(folder) if os.path.isdir(folder) else contextlib.nullcontext():
+            yield Path(place, next(iter(record.space)))
 
 
 def _chance(manifest: Manifest, split: int) -> dict[str, float]:
@@ -106,99 +163,3 @@ def _chance(manifest: Manifest, split: int) -> dict[str, float]:
         return {}
     scores = chance(manifest.labels[rows], manifest.genres)
     return {name: value for name, value in scores.items() if isinstance(value, float)}
-
-
-@dataclass(frozen=True)
-class SweepResults:
-    """A sweep read back: its rows in the order of its configs, and the chance level on its test parts."""
-
-    record: SweepRecord
-    rows: list[Row]
-    chance: Mapping[str, Spread] | None
-    activity: Mapping[str, Any] | None = None
-    """What a driver is doing to it now: `phase`, `configs` in training, `host`, `process`; None where none does."""
-
-    @property
-    def done(self) -> int:
-        return sum(len(row.scores) for row in self.rows)
-
-    @property
-    def failed(self) -> dict[str, str]:
-        """`label, split n` -> why, for the trials that ran and failed."""
-        return {
-            f"{row.label}, split {split}": why
-            for row in self.rows
-            for split, why in row.states.items()
-            if why != "missing"
-        }
-
-    @property
-    def running(self) -> int:
-        """Trials of configs that are in training now."""
-        return sum(why == "missing" for row in self._in_training for why in row.states.values())
-
-    @property
-    def missing(self) -> int:
-        """Trials that have not run and are not running."""
-        return sum(why == "missing" for row in self.rows for why in row.states.values()) - self.running
-
-    @property
-    def _in_training(self) -> list[Row]:
-        keys = set(self.activity["configs"]) if self.activity else set()
-        return [row for row in self.rows if row.key in keys]
-
-    @property
-    def ok(self) -> bool:
-        """True when every trial is done and no trailer failed."""
-        return not (self.missing or self.running or self.failed or self.record.failures)
-
-
-def weights_used(results: SweepResults, workspace: Workspace) -> dict[str, str]:
-    """Backbone -> the weights behind its vectors, by file or digest, as its embedding sets say."""
-    found: dict[str, dict[str, None]] = {}
-    published = {row.key for row in results.rows if "P" in row.marks}
-    for kept in results.record.entries:
-        config = kept.restore()
-        for stream, key in zip(config.streams, kept.embedding_keys, strict=True):
-            said = THE_AUTHORS if kept.key in published else _say_weights(stream.backbone, config, key, workspace)
-            found.setdefault(stream.backbone.name, {})[said] = None
-    return {backbone: " and ".join(said) for backbone, said in found.items()}
-
-
-def _say_weights(backbone: BackboneSpec, config: Config, key: str, workspace: Workspace) -> str:
-    try:
-        if backbone == config.start:
-            weights = initial_weights(backbone)
-        else:
-            weights = (workspace.embeddings.spec(key) or {})["backbone"]["weights"]
-    except (InputError, KeyError):  # a checkpoint that is not on this machine, a set that was never begun
-        return backbone.weights
-    if "random" in weights:
-        return "random, untrained"
-    return ", ".join(f"{name} {value}" for name, value in weights.items())
-
-
-def sweep_configs(record: SweepRecord) -> list[SweepConfig]:
-    """The configs of a sweep with the keys of their trials, in its order."""
-    return [
-        SweepConfig.of(
-            entry.restore(),
-            entry.key,
-            # A trial whose sets are not complete has no key yet and can't be in the ledger.
-            {int(split): key or "" for split, key in entry.trials.items()},
-            entry.tables,
-        )
-        for entry in record.entries
-    ]
-
-
-def read_results(name: str, workspace: Workspace) -> SweepResults:
-    """The state of a sweep from files alone: while it runs, after it crashed, without its videos."""
-    record = workspace.sweeps.load(name)
-    configs = sweep_configs(record)
-    keys = [key for config in configs for key in config.trials.values() if key]
-    done = workspace.ledger.read_many(keys)
-    failed = workspace.ledger.failed([key for key in keys if key not in done])
-    rows = aggregate(configs, [*failed.values(), *done.values()], trailers=record.manifest_trailers)
-    level = spread_over_splits({int(s): v for s, v in record.chance.items()}) if all(record.chance.values()) else None
-    return SweepResults(record, rows, level, workspace.activity(name).read())

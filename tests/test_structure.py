@@ -14,10 +14,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "orchestrator"
 LAYERS = [
     {"errors", "specs"},
     {"progress", "store"},
-    {"data", "video", "backbones", "heads", "training"},
+    {"data", "video", "backbones", "heads", "training", "search"},
     {"engine", "sweep", "reporting", "tracking"},
-    {"study", "driver", "api", "trailers12k"},
-    {"cli", "cli_options", "cli_trailers12k", "__init__", "__main__"},
+    {"study", "results", "driver", "api", "trailers12k"},
+    {"cli", "cli_show", "cli_stop", "cli_options", "cli_trailers12k", "__init__", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 ONLY_IN = {"ray": "engine", "mlflow": "tracking"}

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from orchestrator.specs import BackboneSpec, ClipSpec, Config, EmbeddingSpec, TimeSformerSpec, plain
 from orchestrator.store.sweeps import SweepEntry
 from orchestrator.store.workspace import Workspace
-from orchestrator.study import THE_AUTHORS, weights_used
+from orchestrator.results import THE_AUTHORS, weights_used
 from orchestrator.sweep.identity import embedding_identity
 
 

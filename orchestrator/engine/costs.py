@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from orchestrator.backbones.cost import backbone_cost
 from orchestrator.backbones.registry import entry
-from orchestrator.heads.cost import head_multiply_adds
+from orchestrator.heads.cost import head_multiply_adds, head_parameters
 from orchestrator.specs import Config
 
 _logger = logging.getLogger(__name__)
@@ -16,9 +16,11 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ConfigCost:
-    """`parameters` of the backbones without their classifiers, `multiply_adds` of one snippet from frames to logits."""
+    """`parameters` of the backbones without their classifiers and of the head, `head_parameters` of the head alone,
+    `multiply_adds` of one snippet from frames to logits."""
 
     parameters: int
+    head_parameters: int
     multiply_adds: int
 
 
@@ -27,7 +29,12 @@ def config_cost(config: Config, genres: int) -> ConfigCost:
     backbones = [backbone_cost(stream.backbone.name, config.clip.kept) for stream in config.streams]
     widths = tuple(entry(stream.backbone.name).width for stream in config.streams)
     clips = config.clips_per_snippet * sum(cost.multiply_adds for cost in backbones)
-    return ConfigCost(sum(cost.parameters for cost in backbones), clips + head_multiply_adds(config, widths, genres))
+    head = head_parameters(config, widths, genres)
+    return ConfigCost(
+        parameters=sum(cost.parameters for cost in backbones) + head,
+        head_parameters=head,
+        multiply_adds=clips + head_multiply_adds(config, widths, genres),
+    )
 
 
 def config_costs(configs: Iterable[Config], genres: int) -> dict[Config, ConfigCost | None]:

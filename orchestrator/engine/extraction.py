@@ -7,6 +7,7 @@ driver alone writes parts: it flushes by size or every 30 s, so a crash costs an
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import warnings
@@ -19,8 +20,8 @@ import ray
 import ray.data
 
 from orchestrator.engine.pipeline import TrailerEmbedder, TrailerReader, TrailerResult, TrailerTask
-from orchestrator.engine.session import Resources
-from orchestrator.errors import DivitaError, TrailerError
+from orchestrator.engine.session import Resources, current_resources
+from orchestrator.errors import DivitaError, TrailerError, some
 from orchestrator.progress import Step
 from orchestrator.specs import EmbeddingSpec
 from orchestrator.store.embeddings import EmbeddingRow
@@ -37,10 +38,13 @@ FLUSH_BYTES = 64 << 20
 WORKER_BYTES = 2 << 30
 """Memory that a worker may need: the frames of a 210 s trailer are 0.76 GB, beside the networks."""
 
-TASK_RETRIES = 2
-"""How often a trailer whose worker died is tried again."""
+TRIES = 3
+"""How often a trailer is tried whose worker dies of it."""
 
-LOST = f"its worker died {TASK_RETRIES + 1} times, perhaps out of memory"
+LOST = f"its worker died {TRIES} times, perhaps out of memory"
+
+ROUNDS = 10
+"""How often what was lost is gone through again at most, where nodes vanish again and again."""
 
 
 @dataclass(frozen=True)
@@ -141,23 +145,37 @@ def extract(
 ) -> ExtractionCounts:
     """Runs the pass over `tasks` and stores what comes out.
 
-    Raises TooManyFailures once more than `options.max_failed` trailers failed, those of earlier passes included; what
-    was finished until then is stored.
+    What a dead worker or node had in hand is gone through again. Raises TooManyFailures once more than
+    `options.max_failed` trailers failed, those of earlier passes included, and StoreError when the workspace refuses;
+    what was finished until then is stored.
     """
     counts = ExtractionCounts(failures=list(failed_before))
     waiting = {task.mid: task for task in tasks}
     writer = _PartWriter(workspace, detector_key)
+    tries = 0
     try:
-        for result in _results(tasks, specs, resources, options):
-            if result.fatal:
-                raise result.fatal
-            del waiting[result.task.mid]
-            failures = _store(result, writer, workspace)
-            _count(result, counts, failures)
-            for failure in failures:
-                step.note(f"failed: {failure.mid}: {failure.stage}: {failure.reason}")
-            step.advance(1, f"{len(counts.failures)} failed" if counts.failures else "")
-            check_failures(counts.failures, options.max_failed)
+        for number in range(ROUNDS):
+            nodes, lost = _nodes(), False
+            results = _results([*waiting.values()], specs, resources, options, again=number > 0)
+            try:
+                for result in results:
+                    if result.fatal:
+                        raise result.fatal
+                    del waiting[result.task.mid]
+                    failures = _store(result, writer, workspace)
+                    _count(result, counts, failures)
+                    for failure in failures:
+                        step.note(f"failed: {failure.mid}: {failure.stage}: {failure.reason}")
+                    step.advance(1, f"{len(counts.failures)} failed" if counts.failures else "")
+                    check_failures(counts.failures, options.max_failed)
+            except ray.exceptions.ObjectLostError:
+                lost = True  # a result lay on a node that went; the round can't be finished
+            lost = lost or bool(nodes - _nodes())
+            tries += not lost  # no trailer is to blame for a node
+            if not waiting or tries == TRIES:
+                break
+            resources = current_resources()
+            step.note(f"{'a node' if lost else 'a worker'} died; what it had in hand is done again: {some(waiting)}")
         for task in waiting.values():
             # With the digest of its file, or the failure would not count and the trailer stay missing for ever.
             lost = TrailerResult(task, digest=current_digest(task.path, workspace.digests))
@@ -173,28 +191,41 @@ def extract(
     return counts
 
 
+def _nodes() -> set[str]:
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
 def _results(
-    tasks: list[TrailerTask], specs: Mapping[str, EmbeddingSpec], resources: Resources, options: ExtractionOptions
+    tasks: list[TrailerTask],
+    specs: Mapping[str, EmbeddingSpec],
+    resources: Resources,
+    options: ExtractionOptions,
+    again: bool,
 ) -> Iterator[TrailerResult]:
+    """Results as they are made; those that a dead worker had in hand are missing. `again`: not the first round."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    # A block a trailer: results arrive as they are made, and one that keeps killing its worker is dropped alone.
+    # A block a trailer: results arrive as they are made. What a dead worker had in hand is dropped, not tried again by
+    # Ray, which spends its retries in milliseconds while a lost node still looks alive.
     context.max_errored_blocks = -1
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it prints a traceback for each
     rows = ray.data.from_items([{"task": task} for task in tasks], override_num_blocks=len(tasks))
     layout = options.layout if options.layout != "auto" else "split" if resources.gpus else "fused"
     if layout == "split" and resources.cpus < 2:
         layout = "fused"
     workers = max(1, min(resources.gpus or resources.cpus, int(resources.memory / WORKER_BYTES), len(tasks)))
     device = "cuda" if resources.gpus else "cpu"
-    limits = {"max_task_retries": TASK_RETRIES}
+    limits = {"max_task_retries": 0}
+    # In a later round a trailer is alone in its worker: the one that kills it takes no other along.
+    in_flight = 1 if again else None
     # Ray 2.60 announces that such options will go by Ray 2.64, and has no other way yet to limit a task's retries.
     warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
     if layout == "fused":
         rows = rows.map(
             _FusedStage,
             fn_constructor_kwargs={"specs": dict(specs), "options": options, "device": device},
-            compute=ray.data.ActorPoolStrategy(size=workers),
+            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=in_flight),
             num_cpus=1,
             num_gpus=1 if resources.gpus else 0,
             **limits,
@@ -205,13 +236,13 @@ def _results(
         rows = rows.map(
             _ReadStage,
             fn_constructor_kwargs={"options": options},
-            compute=ray.data.ActorPoolStrategy(size=readers),
+            compute=ray.data.ActorPoolStrategy(size=readers, max_tasks_in_flight_per_actor=in_flight),
             num_cpus=1,
             **limits,
         ).map(
             _EmbedStage,
             fn_constructor_kwargs={"specs": dict(specs), "device": device},
-            compute=ray.data.ActorPoolStrategy(size=embedders),
+            compute=ray.data.ActorPoolStrategy(size=embedders, max_tasks_in_flight_per_actor=in_flight),
             num_cpus=1,
             num_gpus=1 if resources.gpus else 0,
             **limits,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,15 @@ class ConfigJob:
     """What each stream's backbone started from: `pretrained`, `random` or a path."""
     trials: Mapping[int, tuple[str, str]]
     cost: ConfigCost | None = None
+    checkpoint: str | None = None
+    """The file of its epoch checkpoint; None: none is kept."""
+    milestones: tuple[int, ...] = ()
+    """Epochs after which the search judges it, by `metric`: `val_loss` or a metric of the validation part."""
+    metric: str | None = None
+    search: str | None = None
+    """`SearchSpec.identity` of the search that drew it."""
+    histories: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """Of its splits that need no training any more: they count in the means by which it is judged."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,7 +55,7 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
     A session that is already connected (a notebook's, a test's) is used and left open.
     """
     if ray.is_initialized():
-        yield _resources()
+        yield current_resources()
         return
     # What Ray warns of (disabled bars, pickled objects, its own tokens) is no news to the user of a sweep.
     for name in ("ray", "ray.data", "ray.tune", "ray.train"):
@@ -73,12 +75,12 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
     try:
         if address is not None:
             _knock(address)
-        with _without_native_noise():
+        with _without_native_noise(), _own_signals():
             ray.init(**options)
     except OSError as error:
         raise InputError(f"--address: no Ray cluster answers at {address!r}: {error}") from error
     try:
-        yield _resources()
+        yield current_resources()
     finally:
         ray.shutdown()
 
@@ -101,6 +103,20 @@ def _keep_to_loopback(only: bool) -> None:
 
 
 @contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray puts its own handler of SIGTERM into the driver; the command has one that ends a sweep in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if kept is not None:
+            signal.signal(signal.SIGTERM, kept)
+
+
+@contextmanager
 def _without_native_noise() -> Iterator[None]:
     """Ray's native code announces its log level on the bare file descriptor; errors still come as exceptions."""
     sys.stderr.flush()
@@ -114,6 +130,7 @@ def _without_native_noise() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _resources() -> Resources:
+def current_resources() -> Resources:
+    """What the nodes that live offer now."""
     total = ray.cluster_resources()
     return Resources(int(total.get("CPU", 1)), int(total.get("GPU", 0)), float(total.get("memory", math.inf)))

@@ -1,4 +1,4 @@
-"""What a head costs, in multiply-adds, counted by torch on tensors without content."""
+"""What a head costs, in parameters and multiply-adds, counted by torch on tensors without content."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from orchestrator.heads.registry import assemble
+from orchestrator.heads.registry import assemble, count_parameters
 from orchestrator.specs import Config
 
 
@@ -26,3 +26,10 @@ def head_multiply_adds(config: Config, widths: tuple[int, ...], genres: int) -> 
         head(clips)
     # It counts a multiplication and an addition as two.
     return int(counter.get_total_flops()) // 2
+
+
+@lru_cache(maxsize=256)
+def head_parameters(config: Config, widths: tuple[int, ...], genres: int) -> int:
+    """Trainable parameters of the head on streams of these widths. Raises InputError as `build_head` does."""
+    with torch.device("meta"):
+        return count_parameters(assemble(config, widths, genres))

@@ -27,9 +27,13 @@ MARKS = {
     "P": "published representations: vectors that Trailers12k's authors made, not computed here",
     "M": "mixed vectors: those of some trailers were computed here, those of others imported",
     "I": "incomplete: not every split has a result, so no mean is shown",
+    "C": "cut short: pruned by the search, so it has no test result",
     "F": "fewer trailers than the manifest lists: the others failed, see divita status",
 }
 """Letter of a mark -> what it means; the footnotes of every table."""
+
+COUNTS_MORE = {"failed": 0, "pruned": 1, "done": 2}
+"""Of several records of a trial the one with the highest counts: what was trained to its end stays true."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +55,23 @@ class Spread:
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """A config as its sweep expects it: `trials` maps each split to its trial key, empty where it has none yet."""
+    """A config as its sweep expects it: `trials` maps each split to its trial key, empty where it has none yet.
+
+    `number` says as which its search drew it; None for those of a grid.
+    """
 
     key: str
     label: str
     settings: Mapping[str, Any]
     trials: Mapping[int, str]
     tables: tuple[str, ...] = ()
+    number: int | None = None
 
     @classmethod
-    def of(cls, config: Config, key: str, trials: Mapping[int, str], tables: Sequence[str] = ()) -> SweepConfig:
-        return cls(key, config.label, config.flat(), dict(trials), tuple(tables))
+    def of(
+        cls, config: Config, key: str, trials: Mapping[int, str], tables: Sequence[str] = (), number: int | None = None
+    ) -> SweepConfig:
+        return cls(key, config.label, config.flat(), dict(trials), tuple(tables), number)
 
 
 @dataclass(frozen=True)
@@ -69,9 +79,10 @@ class Row:
     """One config of a results table. `metrics` and `per_genre` are empty unless every split is done.
 
     `scores` has the test metrics of the splits that are done; `states` says why the others are not
-    (`failed: NaN loss` or `missing`). `marks` are letters of MARKS. `parameters` counts backbones and head,
-    `multiply_adds` those of one snippet. `trials` has the trial keys of the splits that are done, `histories` their
-    epochs (`epoch`, `train_loss`, `val_loss`, `val_uAP`, …) and `best_epochs` the evaluated ones.
+    (`failed: NaN loss`, `pruned: …` or `missing`). `marks` are letters of MARKS. `parameters` counts backbones and
+    head, `multiply_adds` those of one snippet. `trials` has the trial keys of the splits that are done, `histories`
+    their epochs (`epoch`, `train_loss`, `val_loss`, `val_uAP`, …) and `best_epochs` the evaluated ones; `cut_short` has
+    the epochs of the splits that a search pruned.
     """
 
     key: str
@@ -91,6 +102,7 @@ class Row:
     trials: Mapping[int, str] = field(default_factory=dict)
     histories: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     best_epochs: Mapping[int, int] = field(default_factory=dict)
+    cut_short: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     seconds: float = 0.0
     commits: tuple[str, ...] = ()
     versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -100,10 +112,28 @@ class Row:
         return not self.states
 
     @property
+    def pruned(self) -> bool:
+        """Whether a search cut it short; not so where a split failed or is missing."""
+        return bool(self.states) and set(self.states) == set(self.cut_short)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that its splits were trained for, all together."""
+        return sum(len(h) for h in (*self.histories.values(), *self.cut_short.values()))
+
+    @property
     def progress(self) -> str:
-        """`3 of 3 splits`, or `2 of 3 splits: split 2 failed: NaN loss`."""
+        """`3 of 3 splits`, or `2 of 3 splits: split 2 failed: NaN loss`, or `pruned after 9 epochs: …`."""
+        if self.pruned:
+            reasons = dict.fromkeys(why.partition(": ")[2] for why in self.states.values())
+            return ": ".join(filter(None, (self.say_pruned(), "; ".join(reasons))))
         text = f"{len(self.scores)} of {len(self.splits)} splits"
         return text if self.complete else f"{text}: " + "; ".join(f"split {s} {why}" for s, why in self.states.items())
+
+    def say_pruned(self) -> str:
+        """`pruned after 9 epochs`: by how many its longest split was trained."""
+        longest = max((len(h) for h in self.cut_short.values()), default=0)
+        return f"pruned after {longest} epoch{'s' if longest != 1 else ''}"
 
 
 def aggregate(
@@ -111,20 +141,29 @@ def aggregate(
 ) -> list[Row]:
     """One row a config, in the order of `configs`; `trailers` is how many the manifest lists.
 
-    Records are matched by trial key, so those of other sweeps, labels or settings may be among them. Where a
-    trial has both a failed and a done record, the done one counts.
+    Records are matched by trial key, so those of other sweeps, labels or settings may be among them. Of several
+    records of a trial `choose_records` takes one.
     """
+    found = choose_records(records)
+    return [_row(config, {s: found.get(k) for s, k in sorted(config.trials.items())}, trailers) for config in configs]
+
+
+def choose_records(records: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
+    """Trial key -> the record that counts: a done one before a pruned one before a failed one."""
     found: dict[str, TrialRecord] = {}
     for record in records:
-        if record.key not in found or record.status == "done":
+        other = found.get(record.key)
+        if other is None or COUNTS_MORE[record.status] > COUNTS_MORE[other.status]:
             found[record.key] = record
-    return [_row(config, {s: found.get(k) for s, k in sorted(config.trials.items())}, trailers) for config in configs]
+    return found
 
 
 def _row(config: SweepConfig, trials: Mapping[int, TrialRecord | None], trailers: int | None) -> Row:
     present = [r for r in trials.values() if r is not None]
     states = {split: why for split, r in trials.items() if (why := _state(r))}
     done = {split: r for split, r in trials.items() if r is not None and split not in states}
+    pruned = {split: r for split, r in trials.items() if r is not None and r.status == "pruned"}
+    trained = [*done.values(), *pruned.values()]
     used = {r.n_train + r.n_val + r.n_test for r in done.values()}
     genres = dict.fromkeys(g for r in done.values() for g in r.per_genre)
     shared = [g for g in genres if all(np.isfinite(r.per_genre.get(g, np.nan)) for r in done.values())]
@@ -139,15 +178,16 @@ def _row(config: SweepConfig, trials: Mapping[int, TrialRecord | None], trailers
         states=states,
         metrics={m: Spread.of([r.test[m] for r in done.values()]) for m in METRICS} if complete else {},
         per_genre={g: Spread.of([r.per_genre[g] for r in done.values()]) for g in shared} if complete else {},
-        marks=_marks(config, present, states, used, trailers),
+        marks=_marks(config, present, states, used, trailers, cut=bool(states) and set(states) == set(pruned)),
         trailers=min(used, default=None),
-        parameters=next((r.parameters for r in done.values()), None),
-        head_parameters=next((r.head_parameters for r in done.values()), None),
-        multiply_adds=next((r.multiply_adds for r in done.values()), None),
+        parameters=next((r.parameters for r in trained), None),
+        head_parameters=next((r.head_parameters for r in trained), None),
+        multiply_adds=next((r.multiply_adds for r in trained), None),
         trials={split: r.key for split, r in done.items()},
         histories={split: r.history for split, r in done.items()},
         best_epochs={split: r.best_epoch for split, r in done.items() if r.best_epoch is not None},
-        seconds=float(sum(r.seconds for r in done.values())),
+        cut_short={split: r.history for split, r in pruned.items()},
+        seconds=float(sum(r.seconds for r in trained)),
         commits=tuple(dict.fromkeys(r.commit for r in present if r.commit)),
         versions=_versions(present),
     )
@@ -169,6 +209,8 @@ def _marks(
     states: Mapping[int, str],
     used: set[int],
     trailers: int | None,
+    *,
+    cut: bool,
 ) -> tuple[str, ...]:
     weights = {w for r in records for w in r.weights} | set(str(config.settings.get("weights", "")).split("+"))
     holds = {
@@ -176,7 +218,8 @@ def _marks(
         "S": any(r.synthetic for r in records),
         "P": any(PUBLISHED in r.origins for r in records),
         "M": any(len(r.origins) > 1 for r in records),
-        "I": bool(states),
+        "I": bool(states) and not cut,
+        "C": cut,
         "F": len(used) > 1 or (trailers is not None and any(n < trailers for n in used)),
     }
     return tuple(mark for mark in MARKS if holds[mark])
@@ -225,8 +268,13 @@ def best_means(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def sort_by_score(rows: Sequence[Row], metric: str = "uAP") -> list[Row]:
-    """Best mean first, incomplete rows last; ties keep their order."""
-    return sorted(rows, key=lambda r: -r.metrics[metric].mean if r.complete else np.inf)
+    """Best mean first, incomplete rows behind them, pruned ones last; ties keep their order."""
+    return pruned_last(sorted(rows, key=lambda r: -r.metrics[metric].mean if r.complete else np.inf))
+
+
+def pruned_last(rows: Sequence[Row]) -> list[Row]:
+    """The rows in their order, but those that a search pruned behind the others."""
+    return sorted(rows, key=lambda r: r.pruned)
 
 
 def distinct_labels(configs: Sequence[SweepConfig] | Sequence[Row]) -> list[str]:
@@ -245,7 +293,8 @@ def distinct_labels(configs: Sequence[SweepConfig] | Sequence[Row]) -> list[str]
 
 
 def _named(name: str, value: Any) -> str:
-    return short_weights(value) if name == "weights" else f"{name.rsplit('.', 1)[-1]}={value}"
+    shown = f"{value:.6g}" if isinstance(value, float) else value
+    return short_weights(value) if name == "weights" else f"{name.rsplit('.', 1)[-1]}={shown}"
 
 
 def short_weights(weights: str, components: int = 1) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.reporting.aggregate import Row, distinct_labels
+from orchestrator.reporting.aggregate import Row, distinct_labels, pruned_last
 from orchestrator.reporting.axes import describe
 from orchestrator.reporting.inputs import ComparedRow, ComparedTable, PublishedResult, Report
 from orchestrator.reporting.notes import explain_data, explain_rows, explain_settings
@@ -48,13 +48,13 @@ def compare(
     """Every table of the sweep, beside the published one of its number where there is one.
 
     The published rows come first and in their order, those that the sweep lacks without a row of ours; then our other
-    rows. A row of ours stands once in a table, and rows that stand in no table of the sweep make one of their own, so
-    that none is lost. `published` is the shipped file's by default, `counting` `backbones.cost`'s notes on how the
-    multiply-adds of a backbone were counted.
+    rows, those that a search pruned last. A row of ours stands once in a table, and rows that stand in no table of the
+    sweep make one of their own, so that none is lost. `published` is the shipped file's by default, `counting`
+    `backbones.cost`'s notes on how the multiply-adds of a backbone were counted.
     """
-    tables = [(table, report.rows_of(table)) for table in report.tables]
+    tables = [(table, tuple(pruned_last(report.rows_of(table)))) for table in report.tables]
     placed = {row.key for _, rows in tables for row in rows}
-    loose = tuple(row for row in report.rows if row.key not in placed)
+    loose = tuple(pruned_last([row for row in report.rows if row.key not in placed]))
     if loose or not tables:
         title = "Other configs" if tables else report.sweep
         tables.append((SweepTable("other" if tables else report.sweep, title, "", None, ()), loose))

@@ -1,4 +1,4 @@
-"""Every figure that makes sense for a sweep, in reading order: those of each table, then those across the tables."""
+"""Every figure that makes sense for a sweep, in reading order: of each search, each table, then across the tables."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from orchestrator.reporting.heatmap import draw_heat_map
 from orchestrator.reporting.inputs import ComparedTable, Plot, Report
 from orchestrator.reporting.notes import NOT_COMPARABLE
 from orchestrator.reporting.plots import MAX_COLOURED, plain_name, plot_axis
+from orchestrator.reporting.search_section import DRAW
+from orchestrator.reporting.searches import view_searches
 from orchestrator.reporting.style import as_sentences, count_notes, data_notes
 
 GROUPED = ("clip_strategy", "aggregator")
@@ -41,10 +43,17 @@ def list_parts(report: Report, tables: Sequence[ComparedTable]) -> Iterator[tupl
     """The figures of a sweep in parts, each with its name and how it is drawn, so that a fault in one costs no other.
 
     There is none of a table without a complete row, and no incomplete row in any of them. `tables` are those of
-    `comparison.compare`. Draw and render them under `style.literal_text`: names may hold what is a formula otherwise.
+    `comparison.compare`. Configs that a search drew are in the figures of the search, not in those of its table: they
+    differ in everything at once, so that a figure of one setting would compare nothing. Draw and render them under
+    `style.literal_text`: names may hold what is a formula otherwise.
     """
+    for view in view_searches(report):
+        for what, draw in DRAW:
+            yield f"{what} of the search {view.result.table}", partial(draw, view)
+    searched = {o.key for search in report.searches for o in search.observations}
     for table in tables:
-        yield f"those of {table.table.name}", partial(_draw_table, report, table)
+        kept = tuple(r for r in table.rows if r.row is None or r.row.key not in searched)
+        yield f"those of {table.table.name}", partial(_draw_table, report, replace(table, rows=kept))
     across = _Across(report, tables)
     yield "those of costs", across.draw_costs
     yield "those of genres", across.draw_genres

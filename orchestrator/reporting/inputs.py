@@ -9,7 +9,18 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from orchestrator.reporting.aggregate import Row, Spread
+from orchestrator.search.records import Observation, SearchSpec
 from orchestrator.store.sweeps import SweepTable
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """A search of the sweep and what it has drawn by now, in any order; `table` is the name of its table, and the
+    `key` of an observation is that of its row."""
+
+    table: str
+    spec: SearchSpec
+    observations: tuple[Observation, ...]
 
 
 @dataclass(frozen=True)
@@ -20,7 +31,8 @@ class Report:
     the label prevalence on the test parts. `curves` is the key of the config whose precision-recall curves are drawn,
     None for the one that validation ranks first. `predictions` reads, by trial key, `mids` (n,), `probabilities`
     (n, genres) and `labels` (n, genres) of a test part; it raises StoreError where they are torn or gone. `facts` are
-    lines of provenance, such as `Manifest` or `Failed trailers`, beyond what the rows say.
+    lines of provenance, such as `Manifest` or `Failed trailers`, beyond what the rows say. `searches` are those whose
+    configs are among the rows.
     """
 
     sweep: str
@@ -31,6 +43,7 @@ class Report:
     predictions: Callable[[str], Mapping[str, np.ndarray]] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     curves: str | None = None
+    searches: tuple[SearchResult, ...] = ()
 
     def rows_of(self, table: SweepTable) -> tuple[Row, ...]:
         """The rows that stand in a table, in the order of the sweep."""
@@ -93,13 +106,15 @@ class ComparedTable:
 @dataclass(frozen=True, eq=False)
 class Plot:
     """One figure of the report: file name without suffix, heading (also its text for those who can't see it), caption
-    (what is to be seen and what the numbers are), and the table that it belongs to, if one."""
+    (what is to be seen and what the numbers are), and the table or the search (by its table's name) that it belongs to,
+    if one."""
 
     name: str
     title: str
     caption: str
     figure: Figure
     table: str | None = None
+    search: str | None = None
 
 
 @dataclass(frozen=True)
@@ -112,3 +127,4 @@ class RenderedPlot:
     table: str | None
     png: bytes
     svg: bytes
+    search: str | None = None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from orchestrator.reporting.aggregate import METRICS, Row, Spread, best_means
+from orchestrator.reporting.aggregate import METRICS, Row, Spread, best_means, pruned_last
 from orchestrator.reporting.comparison import is_published, size_differences
 from orchestrator.reporting.inputs import ComparedRow, ComparedTable, PublishedResult
 from orchestrator.reporting.notes import NOT_COMPARABLE
-from orchestrator.reporting.side_by_side import format_gap, format_progress, rows_of
-from orchestrator.reporting.tables import CHANCE_LABEL, format_spread, lay_out
+from orchestrator.reporting.side_by_side import format_gap, rows_of
+from orchestrator.reporting.tables import CHANCE_LABEL, format_progress, format_spread, lay_out
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "#": r"\#", "$": r"\$", "%": r"\%", "&": r"\&", "_": r"\_",
@@ -115,7 +115,7 @@ def _published_cells(result: PublishedResult, sized: bool) -> list[str]:
 
 def _own_lines(table: ComparedTable, chance: Mapping[str, Spread] | None) -> tuple[str, str, list[str]]:
     """The columns of `tables.lay_out`, with the marks at the first."""
-    rows = rows_of(table)
+    rows = pruned_last(rows_of(table))
     shown = lay_out(rows, chance)
     kept = [i for i, name in enumerate(shown.columns) if name != "marks"]
     lines = []

@@ -23,7 +23,7 @@ NEARLY_ALL = 0.99
 
 
 def explain_rows(rows: Sequence[Row], labels: Sequence[str], chance: Mapping[str, Spread] | None) -> list[str]:
-    """What the numbers are, what each mark means, and why each incomplete row is."""
+    """What the numbers are, what each mark means, and why each incomplete row is; pruned ones say it themselves."""
     counts = sorted({len(r.splits) for r in rows})
     notes = []
     if rows:
@@ -37,7 +37,7 @@ def explain_rows(rows: Sequence[Row], labels: Sequence[str], chance: Mapping[str
         share = "every row" if count == len(rows) else f"{count} of {len(rows)} rows"
         if count:
             notes.append(f"{mark} ({share}): {meaning}.")
-    return notes + [f"I, {t}: {r.progress}." for r, t in zip(rows, labels, strict=True) if not r.complete]
+    return notes + [f"I, {t}: {r.progress}." for r, t in zip(rows, labels, strict=True) if "I" in r.marks]
 
 
 def data_differs(report: Report, rows: Sequence[Row]) -> list[str]:

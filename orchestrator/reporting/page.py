@@ -26,18 +26,22 @@ from orchestrator.reporting.choose import BY_TEST, rank
 from orchestrator.reporting.inputs import ComparedRow, ComparedTable, PublishedResult, RenderedPlot, Report
 from orchestrator.reporting.notes import NOT_COMPARABLE
 from orchestrator.reporting.provenance import describe_origin
+from orchestrator.reporting.search_section import SearchSection, describe_search
+from orchestrator.reporting.searches import view_searches
 from orchestrator.reporting.side_by_side import format_deviations, format_difference
+from orchestrator.reporting.style import say_incomplete
 from orchestrator.reporting.tables import format_spread
 
 ASSETS = Path(__file__).parent / "assets"
-BANNER = ("S", "R", "P", "F", "I")
+BANNER = ("S", "R", "P", "F", "I", "C")
 """Marks in the order of how much they matter to a reader."""
 
 
 def compose_page(report: Report, tables: Sequence[ComparedTable], plots: Sequence[RenderedPlot]) -> str:
     """The whole page. Nothing in it is fetched: styles, script and figures are inside, and its policy allows no more.
 
-    Plots of a table stand below it, the others across the tables, in their order; names and labels are escaped.
+    Searches come first. Plots of a search or a table stand below it, the others across the tables, in their order;
+    names and labels are escaped.
     """
     style, script = ((ASSETS / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     figures = [_figure(plot, number) for number, plot in enumerate(_reading_order(tables, plots), 1)]
@@ -57,7 +61,11 @@ def compose_page(report: Report, tables: Sequence[ComparedTable], plots: Sequenc
             _section(table, number, [f for f in figures if f["table"] == table.table.name])
             for number, table in enumerate(tables, 1)
         ],
-        across=[f for f in figures if f["table"] not in names],
+        searches=[
+            _search(section, number, [f for f in figures if f["search"] == section.table])
+            for number, section in enumerate(map(describe_search, view_searches(report)), 1)
+        ],
+        across=[f for f in figures if f["table"] not in names and f["search"] is None],
         configs=_configs(report),
         facts=list(describe_origin(report).items()),
         style=Markup(style),
@@ -73,7 +81,7 @@ def _digest(text: str) -> str:
 
 def _reading_order(tables: Sequence[ComparedTable], plots: Sequence[RenderedPlot]) -> list[RenderedPlot]:
     place = {table.table.name: i for i, table in enumerate(tables)}
-    return sorted(plots, key=lambda plot: place.get(plot.table or "", len(place)))
+    return sorted(plots, key=lambda plot: -1 if plot.search else place.get(plot.table or "", len(place)))
 
 
 def _figure(plot: RenderedPlot, number: int) -> dict[str, Any]:
@@ -86,6 +94,7 @@ def _figure(plot: RenderedPlot, number: int) -> dict[str, Any]:
         "title": plot.title,
         "caption": plot.caption,
         "table": plot.table,
+        "search": plot.search,
         "width": width,
         "height": height,
         "source": "data:image/svg+xml;base64," + base64.b64encode(plot.svg).decode(),
@@ -114,8 +123,9 @@ def _banner(rows: Sequence[Row]) -> list[dict[str, str]]:
 def _summary(report: Report) -> list[dict[str, str]]:
     done, expected = sum(len(r.scores) for r in report.rows), sum(len(r.splits) for r in report.rows)
     complete = sort_by_score([r for r in report.rows if r.complete])
+    parts = [*([f"{len(complete)} complete"] if len(complete) < len(report.rows) else []), *say_incomplete(report.rows)]
     facts = [
-        ("Configs", f"{len(report.rows)}", f"{len(complete)} complete" if len(complete) < len(report.rows) else ""),
+        ("Configs", f"{len(report.rows)}", ", ".join(parts)),
         ("Trials done", f"{done} of {expected}", ""),
     ]
     if complete:
@@ -133,6 +143,23 @@ def _summary(report: Report) -> list[dict[str, str]]:
 
 def _with_marks(label: str, row: Row) -> str:
     return f"{label} (marks: {' '.join(row.marks)})" if row.marks else label
+
+
+def _search(section: SearchSection, number: int, figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    lines = [
+        [{"text": cell.text, "numeric": i in section.numeric} for i, cell in enumerate(cells)]
+        for cells in section.lines
+    ]
+    return {
+        "anchor": f"search-{number}",
+        "heading": f"Search: {section.title}",
+        "summary": [{"name": name, "value": value, "detail": aside} for name, value, aside in section.summary],
+        "best": section.heading,
+        "columns": [{"name": name, "numeric": i in section.numeric} for i, name in enumerate(section.columns)],
+        "lines": lines,
+        "notes": section.notes,
+        "plots": figures,
+    }
 
 
 def _section(table: ComparedTable, number: int, figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -176,12 +203,13 @@ def _compared(compared: ComparedRow, best: dict[str, float]) -> dict[str, Any]:
                 "deviations": "" if deviations is None else format_deviations(deviations),
             }
         )
-    lacking = "not in this sweep" if row is None else "" if row.complete else row.progress
+    lacking = "not in this sweep" if row is None else "" if row.complete or row.pruned else row.progress
     return {
         "label": compared.label,
         "cells": cells,
         "marks": row.marks if row else (),
         "incomplete": lacking,
+        "pruned": row.say_pruned() if row and row.pruned else "",
     }
 
 
@@ -205,7 +233,8 @@ def _configs(report: Report) -> dict[str, Any]:
     rows = []
     for row in sort_by_score(report.rows):
         cells = [_setting(row.settings.get(a), a, a in numeric) for a in axes]
-        cells[0]["detail"] = "; ".join(f"split {s} {why}" for s, why in row.states.items())
+        whys = [] if row.pruned else [f"split {s} {why}" for s, why in row.states.items()]
+        cells[0]["detail"] = "; ".join(whys)
         for metric in METRICS:
             spread = row.metrics.get(metric) if row.complete else None
             cells.append(_cell(format_spread(spread) if spread else "–", spread.mean if spread else "", numeric=True,
@@ -215,9 +244,10 @@ def _configs(report: Report) -> dict[str, Any]:
             shown = "–" if value is None else f"{value / units[cost][1]:,.2f}"
             cells.append(_cell(shown, "" if value is None else value, numeric=True))
         cells.append(_cell(f"{row.seconds:,.0f}", row.seconds, numeric=True))
-        cells.append(_cell(f"{len(row.scores)} of {len(row.splits)}", len(row.scores), numeric=True))
+        splits = row.say_pruned() if row.pruned else f"{len(row.scores)} of {len(row.splits)}"
+        cells.append(_cell(splits, len(row.scores), numeric=True))
         cells.append(_cell("", " ".join(row.marks), marks=row.marks))
-        rows.append({"cells": cells, "incomplete": not row.complete})
+        rows.append({"cells": cells, "incomplete": not (row.complete or row.pruned), "pruned": row.pruned})
     about = f"{len(rows)} configs, highest test mean of uAP first, incomplete ones last; best of each metric in bold."
     return {"columns": columns, "rows": rows, "about": f"{about} {_constants(report.rows, axes)}".strip()}
 

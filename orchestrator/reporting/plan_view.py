@@ -12,11 +12,15 @@ from rich.table import Table as Grid
 
 from orchestrator.backbones.registry import entry, weights_status
 from orchestrator.data.trailers12k import size_text
+from orchestrator.errors import some
 from orchestrator.specs import FRAMES
 from orchestrator.sweep.cost import Estimate
 from orchestrator.sweep.plan import Plan
 
 PIPE_WIDTH = 120
+
+SEARCHED = "s"
+"""In the column of a table whose search may draw configs that need the set."""
 
 
 def show_plan(plan: Plan, cost: Estimate, console: Console | None = None) -> None:
@@ -26,11 +30,14 @@ def show_plan(plan: Plan, cost: Estimate, console: Console | None = None) -> Non
     done, trials = facts["cached"]["trials"], facts["trials"]
     console.print(
         f"{plan.space.name}: {facts['configs']} configs × {len(plan.splits)} splits = {trials} trials, {done} done; "
-        f"{facts['trailers']} trailers" + (f", {facts['failed_trailers']} failed" if plan.failed else "")
+        f"{facts['trailers']} trailers"
+        + (f", {facts['failed_trailers']} failed" if plan.failed else "")
+        + (f"; {pruned} trials pruned" if (pruned := facts["cached"]["pruned_trials"]) else "")
     )
     if len(plan.space.tables) > 1:
         console.print(_tables(plan))
     console.print(_sets(plan))
+    _show_searches(plan, console)
     _show_sharing(plan, facts, console)
     _show_weights(plan, console)
     if unused := facts["imported_but_unused"]:
@@ -44,7 +51,7 @@ def show_plan(plan: Plan, cost: Estimate, console: Console | None = None) -> Non
         console.print("can't be made, since the manifest names no video and the store has no vectors:")
         for name, count in lost.items():
             console.print(f"  {name} of {count:,} trailers")
-    if not cost.items and not facts["without_video"]:
+    if not cost.items and not facts["without_video"] and plan.finished:
         console.print("nothing is missing: `divita run` would only write the report")
         return
     if cost.items:
@@ -90,9 +97,26 @@ def _sets(plan: Plan) -> Grid:
         grid.add_column(heading, justify="right")
     for s in plan.sets:
         weights = "-" if s.spec.backbone.name == FRAMES else s.spec.backbone.weights
-        needs = [str(s.tables.get(name) or "·") for name in letters]
+        needs = [str(s.tables.get(name) or (SEARCHED if name in s.searches else "·")) for name in letters]
         grid.add_row(s.spec.name, weights, str(len(s.cached)), str(len(s.missing)), str(s.configs), *needs)
     return grid
+
+
+def _show_searches(plan: Plan, console: Console) -> None:
+    for found in plan.searches:
+        spec, table = found.search.spec, found.search.table
+        pruner = f", pruned by {spec.pruner.name}" if spec.pruner else ""
+        console.print(
+            f"search {table}: {spec.configs} configs drawn by {spec.sampler} (seed {spec.seed}) for "
+            f"{' and '.join(spec.objectives)}{pruner}: {len(found.drawn)} drawn, {found.to_draw} to draw; it may need "
+            f"{sum(table in s.searches for s in plan.sets)} of the sets"
+        )
+        if found.left_out:
+            console.print(
+                f"  {found.left_out} that it drew earlier are outside its ranges or its number: kept, left out"
+            )
+    if plan.changed:
+        console.print(f"videos that changed, to be embedded again: {some(plan.changed)}")
 
 
 def _show_sharing(plan: Plan, facts: Mapping[str, Any], console: Console) -> None:

@@ -29,6 +29,7 @@ from orchestrator.reporting.style import (
     hollow_handle,
     literal_text,
     published_handle,
+    say_incomplete,
     tidy,
 )
 
@@ -261,8 +262,7 @@ def _captions(axis: Axis, rows: Sequence[Row], published: bool) -> list[str]:
         facts += ", bars: sample standard deviation"
         facts += "; grey: published mean and deviation" if published else ""
     left = [f"{axis.unpaired} without a counterpart"] if axis.unpaired else []
-    incomplete = sum(not r.complete for r in rows)
-    left += [f"{incomplete} incomplete"] if incomplete else []
+    left += say_incomplete(rows)
     lines = [" · ".join(data)] if data else []
     lines.append(facts)
     if left:

@@ -23,7 +23,7 @@ def describe_origin(report: Report) -> dict[str, str]:
         "Weights": "; ".join(f"{b}: {w}" for b, w in _weights(rows).items()),
         "Commit": ", ".join(c.replace("+", " with uncommitted changes") for c in commits) or "not known",
         "Versions": ", ".join(versions),
-        "Training": f"{_duration(sum(r.seconds for r in rows))} in {sum(len(r.scores) for r in rows)} trials",
+        "Training": f"{_duration(sum(r.seconds for r in rows))} in {sum(map(_count_trained, rows))} trials",
     }
     more = {name: value for name, value in found.items() if name not in report.facts}
     return {name: value for name, value in (dict(report.facts) | more).items() if value}
@@ -43,6 +43,11 @@ def _weights(rows: Sequence[Row]) -> dict[str, str]:
             name = str(row.settings.get("aggregator")) if backbone == FRAMES else backbone
             found.setdefault(name, {})[short_weights(part)] = None
     return {backbone: ", ".join(weights) for backbone, weights in found.items()}
+
+
+def _count_trained(row: Row) -> int:
+    """Trials with a result, and those that a search cut short."""
+    return len(row.scores) + len(row.cut_short)
 
 
 def _duration(seconds: float) -> str:

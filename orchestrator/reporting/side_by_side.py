@@ -22,6 +22,7 @@ from orchestrator.reporting.tables import (
     Cell,
     draw_markdown,
     escape,
+    format_progress,
     format_spread,
     lay_out,
     say_constants,
@@ -127,11 +128,6 @@ def format_gap(row: ComparedRow, metric: str) -> str:
     """`+0.12 (+0.2)`: the difference in points and in the paper's deviations."""
     gap = row.difference(metric)
     return "-" if gap is None else f"{format_difference(gap)} ({format_deviations(row.deviations(metric))})"
-
-
-def format_progress(row: Row | None) -> str:
-    """What stands in the place of a mean that there is none of."""
-    return "-" if row is None else f"{len(row.scores)} of {len(row.splits)} splits"
 
 
 def _say_shared(rows: list[Row]) -> str:

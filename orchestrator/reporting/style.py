@@ -69,8 +69,15 @@ def count_notes(shown: Sequence[Row], rows: Sequence[Row], what: str = "sample s
     splits = max((len(r.splits) for r in shown), default=0)
     configs = f"{len(shown)} config{'s' if len(shown) != 1 else ''}"
     notes = [f"{configs}, mean over {splits} splits, bars: {what}" if splits > 1 else f"{configs}, one split"]
-    incomplete = sum(not r.complete for r in rows)
-    return notes + ([f"not shown: {incomplete} incomplete"] if incomplete else [])
+    missing = say_incomplete(rows)
+    return notes + ([f"not shown: {' and '.join(missing)}"] if missing else [])
+
+
+def say_incomplete(rows: Sequence[Row]) -> list[str]:
+    """`3 incomplete` and `45 pruned`, each where there are such rows: those that no figure of test scores shows."""
+    pruned = sum(r.pruned for r in rows)
+    incomplete = sum(not r.complete for r in rows) - pruned
+    return [f"{count} {what}" for count, what in ((incomplete, "incomplete"), (pruned, "pruned")) if count]
 
 
 def as_sentences(notes: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from orchestrator.reporting.aggregate import (
     best_means,
     constant_settings,
     distinct_labels,
+    pruned_last,
     setting_names,
     short_weights,
     varied_axes,
@@ -53,7 +54,8 @@ class ResultsTable:
 
 
 def lay_out(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None) -> ResultsTable:
-    """Choose the columns, mark the best of each metric and put the chance row last."""
+    """Choose the columns, mark the best of each metric, put pruned rows behind the others and the chance row last."""
+    rows = pruned_last(rows)
     axes = varied_axes(rows) or (["backbone"] if rows else [])
     names = _short_names(rows)
     marked = any(r.marks for r in rows)
@@ -76,6 +78,13 @@ def lay_out(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None) -> 
 def format_spread(spread: Spread) -> str:
     """`57.20 ± 0.55`; without a deviation, that of a single split, `57.20`."""
     return f"{spread.mean:.2f}" if spread.std is None else f"{spread.mean:.2f} ± {spread.std:.2f}"
+
+
+def format_progress(row: Row | None) -> str:
+    """What stands in the place of a mean that there is none of."""
+    if row is None:
+        return "-"
+    return row.say_pruned() if row.pruned else f"{len(row.scores)} of {len(row.splits)} splits"
 
 
 def to_markdown(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None) -> str:
@@ -104,8 +113,8 @@ def say_constants(constants: Sequence[tuple[str, str]], whose: str = "All rows")
 def to_csv(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None) -> str:
     """Full-precision numbers, one line a config: every setting, mean and deviation, each split, marks.
 
-    An incomplete config has empty means; the splits it does have stand in their own columns. The chance level
-    is the last line, told apart by the first column.
+    An incomplete config has empty means; the splits it does have stand in their own columns. `epochs` counts those of
+    all splits together. The chance level is the last line, told apart by the first column.
     """
     settings = setting_names(rows)
     splits = sorted({s for r in rows for s in r.splits})
@@ -115,7 +124,7 @@ def to_csv(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None) -> s
     columns += ["splits_done", "splits_expected", "splits_lacking", *(name for _, name in MARK_COLUMNS)]
     columns += [f"{m}.split{s}" for m in METRICS for s in splits]
     columns += [f"AP.{g}.{part}" for g in genres for part in ("mean", "std")]
-    columns += ["trailers", "parameters", "seconds"]
+    columns += ["trailers", "parameters", "epochs", "seconds"]
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
     writer.writeheader()
@@ -163,13 +172,14 @@ MARK_COLUMNS = (
     ("P", "published_representations"),
     ("M", "mixed_vectors"),
     ("I", "incomplete"),
+    ("C", "pruned"),
     ("F", "fewer_trailers"),
 )
 
 
 def _metric_cell(row: Row, metric: str, best: Mapping[str, float]) -> Cell:
     if not row.complete:
-        return Cell(f"{len(row.scores)} of {len(row.splits)} splits" if metric == METRICS[0] else "-")
+        return Cell(format_progress(row) if metric == METRICS[0] else "-")
     return Cell(format_spread(row.metrics[metric]), best=row.metrics[metric].mean == best[metric])
 
 
@@ -180,7 +190,8 @@ def _csv_values(row: Row) -> dict[str, Any]:
     values |= {name: int(mark in row.marks) for mark, name in MARK_COLUMNS}
     values |= spread_values("", row.metrics) | spread_values("AP.", row.per_genre)
     values |= {f"{m}.split{s}": score[m] for s, score in row.scores.items() for m in METRICS}
-    return values | {"trailers": row.trailers, "parameters": row.parameters, "seconds": row.seconds}
+    values |= {"trailers": row.trailers, "parameters": row.parameters, "epochs": row.epochs or None}
+    return values | {"seconds": row.seconds}
 
 
 def spread_values(prefix: str, spreads: Mapping[str, Spread]) -> dict[str, Any]:

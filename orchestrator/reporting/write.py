@@ -1,4 +1,7 @@
-"""Write a sweep's report: a table in three forms for each of its tables, the plots, one page that holds them all."""
+"""Write a sweep's report: a table in three forms for each of its tables, the plots, one page that holds them all.
+
+A sweep with searches has a section a search, and all of them as an Optuna journal.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,9 @@ from orchestrator.reporting.comparison import compare, is_published
 from orchestrator.reporting.inputs import ComparedTable, Plot, RenderedPlot, Report
 from orchestrator.reporting.latex import to_latex
 from orchestrator.reporting.provenance import describe_origin
+from orchestrator.reporting.search_section import JOURNAL, describe_search
+from orchestrator.reporting.search_section import to_markdown as section_to_markdown
+from orchestrator.reporting.searches import view_searches
 from orchestrator.reporting.side_by_side import to_csv, to_markdown
 from orchestrator.reporting.style import literal_text
 from orchestrator.reporting.tables import escape
@@ -27,7 +33,7 @@ from orchestrator.specs import key_of, plain
 LISTING = "report_files.json"
 """Names of the files that a report wrote, so that the next one removes those that it no longer makes."""
 
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 """Raised by hand when the same results are to be reported in another way."""
 
 NOT_DRAWN = "Plots that could not be drawn"
@@ -39,7 +45,7 @@ Compose = Callable[[Report, Sequence[ComparedTable], Sequence[RenderedPlot]], st
 @dataclass(frozen=True)
 class ReportFiles:
     """Where a report lies. `csv` has every config, `tables` each table as Markdown, LaTeX and CSV, `plots` each figure
-    as PNG and SVG; `problems` says which plots could not be drawn and why."""
+    as PNG and SVG, `journal` its searches for Optuna; `problems` says which plots could not be drawn and why."""
 
     directory: Path
     markdown: Path
@@ -48,13 +54,14 @@ class ReportFiles:
     tables: tuple[Path, ...]
     plots: tuple[Path, ...]
     problems: tuple[str, ...] = ()
+    journal: Path | None = None
 
 
 def write_report(
     report: Report, directory: str | Path, *, draw: Draw | None = None, compose: Compose | None = None
 ) -> ReportFiles:
-    """Write `report.md`, `report.html`, `table.csv`, `table_<number or name>.md/.tex/.csv` and the plots into
-    `directory`/<sweep>/.
+    """Write `report.md`, `report.html`, `table.csv`, `table_<number or name>.md/.tex/.csv`, the plots, and `optuna.log`
+    where there are searches into `directory`/<sweep>/.
 
     Each file is replaced whole. Files of an earlier report of this sweep that this one no longer makes are removed;
     other files in the folder stay. A plot that can't be drawn is named in the report instead. Without `draw` the plots
@@ -74,6 +81,8 @@ def write_report(
         "report.md": _compose_markdown(report, tables, plots),
     }
     files = figures | {name: text.encode() for name, text in (forms | texts).items()}
+    if report.searches:
+        files[JOURNAL] = _make_journal(report)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         earlier = _read_listing(folder)
@@ -114,6 +123,7 @@ def _found(folder: Path, names: Sequence[str], problems: Sequence[str] = ()) -> 
         tuple(folder / name for name in names if re.fullmatch(r"table_.+\.(md|tex|csv)", name)),
         tuple(folder / name for name in names if name.endswith((".png", ".svg"))),
         tuple(problems),
+        folder / JOURNAL if JOURNAL in names else None,
     )
 
 
@@ -124,7 +134,8 @@ def _fingerprint(report: Report) -> str:
         for r in report.rows
     ]
     chance = {name: [s.mean, s.std] for name, s in (report.chance or {}).items()}
-    asked = [rows, plain(report.tables), chance, report.genres, report.curves, dict(report.facts)]
+    searches = [[s.table, plain(s.spec), plain(s.observations)] for s in report.searches]
+    asked = [rows, plain(report.tables), chance, report.genres, report.curves, dict(report.facts), searches]
     return key_of([REPORT_VERSION, version("divita-orchestrator"), report.sweep, asked])
 
 
@@ -161,7 +172,8 @@ def _draw(report: Report, tables: Sequence[ComparedTable], draw: Draw | None) ->
             except Exception as error:
                 problems.append(f"{plot.name}: {_say(error)}")
             else:
-                rendered.append(RenderedPlot(folder_name(plot.name), plot.title, plot.caption, plot.table, png, svg))
+                name = folder_name(plot.name)
+                rendered.append(RenderedPlot(name, plot.title, plot.caption, plot.table, png, svg, plot.search))
     names = _distinct([p.name for p in rendered])
     return [replace(p, name=name) for p, name in zip(rendered, names, strict=True)], problems
 
@@ -186,6 +198,16 @@ def _say(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
+def _make_journal(report: Report) -> bytes:
+    from orchestrator.search.optuna_study import write_journal
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / JOURNAL
+        ordered = {s.table: (s.spec, sorted(s.observations, key=lambda o: (o.number, o.key))) for s in report.searches}
+        write_journal(path, ordered)
+        return path.read_bytes()
+
+
 def _write_tables(report: Report, tables: Sequence[ComparedTable]) -> Iterator[tuple[str, str]]:
     """(file name, text) of every form of every table."""
     sweep = re.sub(r"[^A-Za-z0-9-]+", "-", report.sweep)
@@ -206,14 +228,21 @@ def _question(table: ComparedTable) -> str:
 
 def _compose_markdown(report: Report, tables: Sequence[ComparedTable], plots: Sequence[RenderedPlot]) -> str:
     done, trials = sum(len(r.scores) for r in report.rows), sum(len(r.splits) for r in report.rows)
+    cut = sum(len(r.cut_short) for r in report.rows)
+    pruned = f", {cut} pruned" if cut else ""
     parts = [
         f"# {escape(report.sweep)}",
         "",
-        f"{len(report.rows)} configs, {done} of {trials} trials done. All of it on one page: "
+        f"{len(report.rows)} configs, {done} of {trials} trials done{pruned}. All of it on one page: "
         "[report.html](report.html); full-precision numbers of every config: [table.csv](table.csv).",
         "",
     ]
     placed = []
+    for section in map(describe_search, view_searches(report)):
+        mine = [p for p in plots if p.search == section.table]
+        placed += mine
+        parts += [f"## Search: {escape(section.title)}", "", *section_to_markdown(section)]
+        parts += [line for plot in mine for line in _show_plot(plot, "###")]
     for stem, table in zip(table_stems(tables), tables, strict=True):
         mine = [p for p in plots if p.table == table.table.name and p not in placed]
         placed += mine

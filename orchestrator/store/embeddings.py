@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.errors import StoreError, TrailerError, some
+from orchestrator.errors import StoreError, TrailerError, VectorsMissing, some
 from orchestrator.store.files import FileTree, map_files
 from orchestrator.store.parts import PartIndex, PartTable
 
@@ -141,8 +141,8 @@ class EmbeddingStore:
 
         `digests` names the video each must come from; without it the video embedded last is taken. Of equal rows
         the oldest is taken, so that a row that is written again changes no result. Memory beyond the result is
-        about 16 MB for each of four reading threads (on a remote filesystem, a part each). Raises StoreError that
-        names the trailers that are missing.
+        about 16 MB for each of four reading threads (on a remote filesystem, a part each). Raises VectorsMissing
+        that names the trailers that are missing, StoreError.
         """
         torn: set[str] = set()
         while True:
@@ -176,7 +176,7 @@ class EmbeddingStore:
         places = [first.get((mid, wanted.get(mid, ""))) for mid in mids]
         missing = [mid for mid, place in zip(mids, places, strict=True) if place is None]
         if missing:
-            raise StoreError(
+            raise VectorsMissing(
                 f"{self.where(key)}: no vectors of {len(missing)} trailer{'s' * (len(missing) > 1)}: {some(missing)}; "
                 "make them with `divita extract` or the same `divita run` again"
             )

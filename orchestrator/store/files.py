@@ -12,6 +12,7 @@ import io
 import os
 import posixpath
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,13 +22,11 @@ from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 
-from orchestrator.errors import InputError, StoreError
+from orchestrator.errors import StoreError
+from orchestrator.store.filesystems import SINGLE_PUT, open_filesystem
 
 LEFTOVER_S = 3600.0
 """Age in seconds from which an interrupted writer's leftover may be removed: no write takes that long."""
-
-# Filesystems whose single put is atomic; on every other remote one a file is written aside and moved.
-_SINGLE_PUT = {"memory", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "obs", "cos", "r2"}
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space or choose another --workspace, then run the same again",
@@ -50,10 +49,10 @@ class FileTree:
     def __init__(self, uri: str | os.PathLike[str]) -> None:
         text = os.fspath(uri)
         self.uri = text if text.endswith("://") else text.rstrip("/") or "/"
-        self._fs, root, protocol = _open_filesystem(self.uri)
+        self._fs, root, protocol = open_filesystem(self.uri)
         self.local: Path | None = Path(root).absolute() if protocol in ("file", "local") else None
         self.root = str(self.local) if self.local else root.rstrip("/")
-        self._single_put = protocol in _SINGLE_PUT
+        self._single_put = protocol in SINGLE_PUT
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FileTree, (self.uri if self.local is None else str(self.local),)
@@ -77,22 +76,24 @@ class FileTree:
         return posixpath.join(self.root, path) if path else self.root
 
     @contextmanager
-    def create(self, path: str) -> Iterator[BinaryIO]:
+    def create(self, path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
         """A binary file that appears at `path`, replacing what was there, when the block ends without an error.
 
-        Raises StoreError when the disk is full, read-only or closed to this user; nothing is then left behind.
+        Without `durable` it is not flushed to the disk, so that a power cut may leave a torn one: for what is written
+        often, carries a checksum and can be done without. Raises StoreError when the disk is full, read-only or closed
+        to this user; nothing is then left behind.
         """
         if self.local is not None:
-            with self._explain("write", path), self._create_locally(path) as file:
+            with self.explain("write", path), self._create_locally(path, durable) as file:
                 yield file
             return
         buffer = io.BytesIO()
         yield buffer
-        with self._explain("write", path):
+        with self.explain("write", path):
             self._put(path, buffer.getvalue())
 
     @contextmanager
-    def _create_locally(self, path: str) -> Iterator[BinaryIO]:
+    def _create_locally(self, path: str, durable: bool) -> Iterator[BinaryIO]:
         target = self._full(path)
         folder, name = os.path.split(target)
         os.makedirs(folder, exist_ok=True)
@@ -101,13 +102,19 @@ class FileTree:
             with open(aside, "xb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, target)
+                if durable:
+                    os.fsync(file.fileno())
+            try:
+                os.replace(aside, target)
+            except FileNotFoundError as fault:
+                what = "its folder was removed or cleaned while it was written; run the same again"
+                raise StoreError(f"{self.where(path)}: can't write: {what}") from fault
         except BaseException:
             with suppress(OSError):
                 os.unlink(aside)
             raise
-        _sync_folder(folder)
+        if durable:
+            _sync_folder(folder)
 
     def _put(self, path: str, data: bytes) -> None:
         target = self._full(path)
@@ -126,23 +133,26 @@ class FileTree:
                 self._fs.rm_file(aside)
             raise
 
-    def write_bytes(self, path: str, data: bytes) -> None:
-        """Puts `data` at `path`, whole or not at all. Raises StoreError."""
-        with self.create(path) as file:
+    def write_bytes(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Puts `data` at `path`, whole or not at all; `durable` as in `create`. Raises StoreError."""
+        with self.create(path, durable=durable) as file:
             file.write(data)
 
-    def read_bytes(self, path: str) -> bytes:
-        """All of a file. Raises FileNotFoundError, or StoreError when it is there but can't be read."""
-        with self._explain("read", path):
+    def read_bytes(self, path: str, size: int | None = None) -> bytes:
+        """All of a file, or at most its first `size` bytes.
+
+        Raises FileNotFoundError, or StoreError when it is there but can't be read.
+        """
+        with self.explain("read", path):
             if self.local is not None:
                 with open(self._full(path), "rb") as file:
-                    return file.read()
-            data: bytes = self._fs.cat_file(self._full(path))
+                    return file.read(size)
+            data: bytes = self._fs.cat_file(self._full(path), start=None if size is None else 0, end=size)
             return data
 
     def open(self, path: str) -> pa.NativeFile:
         """A file for random reads by pyarrow. Raises FileNotFoundError or StoreError."""
-        with self._explain("read", path):
+        with self.explain("read", path):
             if self.local is not None:
                 return pa.OSFile(self._full(path), "rb")
             # pyarrow asks for just the ranges it needs; reading ahead would fetch every part whole for its ids.
@@ -150,7 +160,7 @@ class FileTree:
 
     def exists(self, path: str) -> bool:
         """Whether a file is at `path`."""
-        with self._explain("read", path):
+        with self.explain("read", path):
             return os.path.exists(self._full(path)) if self.local is not None else self._fs.exists(self._full(path))
 
     def names(self, folder: str = "") -> list[str]:
@@ -164,7 +174,7 @@ class FileTree:
     def _entries(self, folder: str) -> list[tuple[str, bool]]:
         full = self._full(folder)
         try:
-            with self._explain("list", folder):
+            with self.explain("list", folder):
                 if self.local is not None:
                     with os.scandir(full) as entries:
                         return sorted((e.name, e.is_dir()) for e in entries)
@@ -178,12 +188,12 @@ class FileTree:
 
     def size(self, path: str) -> int:
         """Bytes of a file. Raises FileNotFoundError or StoreError."""
-        with self._explain("read", path):
+        with self.explain("read", path):
             return os.path.getsize(self._full(path)) if self.local is not None else self._fs.size(self._full(path))
 
     def remove(self, path: str) -> None:
         """Removes a file; no error where there is none."""
-        with suppress(FileNotFoundError), self._explain("remove", path):
+        with suppress(FileNotFoundError), self.explain("remove", path):
             if self.local is not None:
                 os.unlink(self._full(path))
             else:
@@ -223,8 +233,19 @@ class FileTree:
         self.write_bytes(probe, b"\0" * 4096)
         self.remove(probe)
 
+    def free_bytes(self) -> int | None:
+        """Bytes that this user may still write here; None on a remote filesystem, which knows no such number.
+
+        Raises StoreError.
+        """
+        if self.local is None:
+            return None
+        with self.explain("read", ""):
+            folder = next(f for f in (self.local, *self.local.parents) if f.exists())
+            return shutil.disk_usage(folder).free
+
     @contextmanager
-    def _explain(self, action: str, path: str) -> Iterator[None]:
+    def explain(self, action: str, path: str) -> Iterator[None]:
         """Turns the system's refusals into a StoreError; a file that is not there stays FileNotFoundError."""
         try:
             yield
@@ -248,30 +269,6 @@ def map_files(function: Callable[[_In], _Out], items: Iterable[_In], threads: in
         return [function(item) for item in work]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(function, work))
-
-
-def _open_filesystem(uri: str) -> tuple[Any, str, str]:
-    """fsspec filesystem, root path in it, protocol. pyarrow's own filesystems stand in for drivers not installed."""
-    protocol = uri.split("://", 1)[0].lower() if "://" in uri else "file"
-    if protocol == "file" and "://" not in uri:
-        return None, os.path.expanduser(uri), protocol
-    missing: Exception | None = None
-    if "?" not in uri:  # options within the address are pyarrow's way
-        import fsspec.core
-
-        try:
-            filesystem, root = fsspec.core.url_to_fs(uri)
-            return filesystem, root, protocol
-        except (ImportError, ValueError) as fault:
-            missing = fault
-    from fsspec.implementations.arrow import ArrowFSWrapper
-    from pyarrow import fs
-
-    try:
-        filesystem, root = fs.FileSystem.from_uri(uri)
-    except (pa.ArrowException, OSError, ValueError) as fault:
-        raise InputError(f"{uri}: can't open this kind of address: {missing or fault}") from fault
-    return ArrowFSWrapper(filesystem), root, protocol
 
 
 def _aside_name(name: str) -> str:

@@ -2,7 +2,8 @@
 
 A flat folder: `<trial key>.npz` holds the predictions, `<trial key>.json` the record. The predictions are written
 first, so that the record, when it is there, says that the trial is done. Trials that failed lie under `failed/`
-and count as missing: they run again.
+and count as missing: they run again. Those that a search pruned lie under `pruned/`; they are over for that search
+alone, and run when anything else asks for them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import io
 import json
 import types
 import typing
-import zipfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -26,7 +26,8 @@ from orchestrator.store.parts import check_key
 
 STATUSES = ("done", "pruned", "failed")
 
-_FAILED = "failed"
+_ASIDE = ("pruned", "failed")
+"""Statuses whose records lie in a folder of that name."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class TrialRecord:
     `config` is `specs.plain(config)`; `history` has one mapping of plain values an epoch; `test` and `per_genre`
     are in percent; `weights` says for each stream what its backbone started from; `created` is in ISO 8601.
     `parameters` counts backbones and head, `head_parameters` the head alone, `multiply_adds` those of one snippet;
-    `origins` says where the vectors come from (`data.origin`).
+    `origins` says where the vectors come from (`data.origin`); `search` which search pruned it
+    (`SearchSpec.identity`).
     """
 
     key: str
@@ -47,6 +49,7 @@ class TrialRecord:
     data_digest: str
     status: str
     reason: str | None = None
+    search: str | None = None
     history: tuple[dict[str, Any], ...] = ()
     best_epoch: int | None = None
     test: dict[str, Any] = field(default_factory=dict)
@@ -69,8 +72,10 @@ class TrialRecord:
         check_key(self.key)
         if self.status not in STATUSES:
             raise ValueError(f"status: {self.status!r} is not one of {', '.join(STATUSES)}")
-        if self.status == "failed" and not self.reason:
-            raise ValueError("reason: a failed trial must say why")
+        if self.status != "done" and not self.reason:
+            raise ValueError(f"reason: a {self.status} trial must say why")
+        if self.status == "pruned" and not self.search:
+            raise ValueError("search: a pruned trial must name the search that pruned it")
         for name in ("embedding_keys", "history", "weights", "origins"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
@@ -99,27 +104,31 @@ class Ledger:
         self._tree = tree
 
     def keys(self) -> frozenset[str]:
-        """Keys of the trials that are done or pruned, by one listing: opens no file, so a torn record counts."""
+        """Keys of the trials that are done, by one listing: opens no file, so a torn record counts (see `verify`)."""
         names = set(self._tree.names())
         return frozenset(n[:-5] for n in names if n.endswith(".json") and f"{n[:-5]}.npz" in names)
 
     def write(self, record: TrialRecord, predictions: Mapping[str, np.ndarray] | None = None) -> bool:
-        """Adds a trial; False when it is there already, since a record never changes. Raises StoreError.
+        """Adds a trial; False when it is done already, since such a record never changes. Raises StoreError.
 
-        `predictions` are plain arrays (`mids`, `probabilities` float32 (n_test, genres), `labels`, …); a failed
-        trial has none.
+        A pruned or failed record replaces the one of its kind and gives way to a done one; a pruned one also removes
+        the failed one. `predictions` are plain arrays (`mids`, `probabilities` float32 (n_test, genres), `labels`, …);
+        only a done trial has them.
         """
         if self._holds(record.key):
             return False
         body: dict[str, Any] = {"record": record.to_json()}
-        if record.status == "failed":
-            self._tree.write_bytes(f"{_FAILED}/{record.key}.json", documents.seal(body))
+        if record.status in _ASIDE:
+            self._tree.write_bytes(f"{record.status}/{record.key}.json", documents.seal(body))
+            if record.status == "pruned":
+                self._tree.remove(f"failed/{record.key}.json")
             return True
         data = _pack(predictions or {})
         body["predictions"] = hashlib.sha256(data).hexdigest()
         self._tree.write_bytes(f"{record.key}.npz", data)
         self._tree.write_bytes(f"{record.key}.json", documents.seal(body))
-        self._tree.remove(f"{_FAILED}/{record.key}.json")
+        for folder in _ASIDE:
+            self._tree.remove(f"{folder}/{record.key}.json")
         return True
 
     def read(self, key: str) -> TrialRecord:
@@ -143,27 +152,56 @@ class Ledger:
         body = self._read(key)
         if body is None:
             raise StoreError(f"{self._tree.where(f'{key}.json')}: no such trial; `divita run` again makes it")
-        path = f"{key}.npz"
-        try:
-            return _unpack(self._read_predictions(path, body))
-        except FileNotFoundError:
-            why = "its predictions are missing"
-        except (ValueError, KeyError, zipfile.BadZipFile) as fault:
-            why = "its predictions are torn"
-            documents.set_torn_aside(self._tree, path, fault)
-        documents.set_torn_aside(self._tree, f"{key}.json", why)
-        raise StoreError(f"{self._tree.where(path)}: missing or torn; `divita run` again makes the trial again")
+        data = self._checked_predictions(key, body)
+        if data is None:
+            path = self._tree.where(f"{key}.npz")
+            raise StoreError(f"{path}: missing or torn; `divita run` again makes the trial again")
+        return _unpack(data)
+
+    def verify(self, keys: Iterable[str]) -> list[str]:
+        """Those of `keys` whose record or predictions are torn: they are set aside with a warning and run again.
+
+        Reads every byte of the done trials among `keys`; one that is not there is no fault. Raises StoreError.
+        """
+        done = self.keys()
+        asked = [key for key in dict.fromkeys(keys) if key in done]
+        return [key for key, whole in zip(asked, map_files(self._is_whole, asked), strict=True) if not whole]
+
+    def pruned(self, keys: Collection[str] | None = None) -> dict[str, TrialRecord]:
+        """Trials (of `keys`, or all) that a search pruned and that were not done since; `search` says which."""
+        return self._aside("pruned", keys)
 
     def failed(self, keys: Collection[str] | None = None) -> dict[str, TrialRecord]:
         """Trials (of `keys`, or all) that failed when they ran last and did not succeed since."""
-        names = self._tree.names(_FAILED)
+        return self._aside("failed", keys)
+
+    def _aside(self, status: str, keys: Collection[str] | None) -> dict[str, TrialRecord]:
+        names = self._tree.names(status)
         found = [n[:-5] for n in names if n.endswith(".json") and (keys is None or n[:-5] in keys)]
         if not found:
             return {}
         done = self.keys()
         left = [key for key in found if key not in done]
-        bodies = map_files(lambda key: self._read(f"{_FAILED}/{key}"), left)
+        bodies = map_files(lambda key: self._read(f"{status}/{key}"), left)
         return {k: TrialRecord.from_json(b["record"]) for k, b in zip(left, bodies, strict=True) if b is not None}
+
+    def _is_whole(self, key: str) -> bool:
+        """Whether record and predictions fit their checksums; what does not is set aside."""
+        body = self._read(key)
+        return body is not None and self._checked_predictions(key, body) is not None
+
+    def _checked_predictions(self, key: str, body: Mapping[str, Any]) -> bytes | None:
+        """The bytes of a trial's predictions; None where they are missing or torn, and the trial is set aside whole."""
+        path = f"{key}.npz"
+        try:
+            return self._read_predictions(path, body)
+        except FileNotFoundError:
+            why = "its predictions are missing"
+        except ValueError as fault:
+            why = "its predictions are torn"
+            documents.set_torn_aside(self._tree, path, fault)
+        documents.set_torn_aside(self._tree, f"{key}.json", why)
+        return None
 
     def _holds(self, key: str) -> bool:
         """Whether the trial is there, record and predictions whole."""

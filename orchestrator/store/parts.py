@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -95,7 +95,7 @@ class PartTable:
         table = table.cast(self._schema).replace_schema_metadata({f"divita.{k}": v for k, v in facts.items()})
         group_bytes = REMOTE_ROW_GROUP_BYTES if self._tree.local is None else ROW_GROUP_BYTES
         rows = max(1, int(group_bytes * table.num_rows / max(1, table.nbytes)))
-        name = _new_part_name()
+        name = _new_part_name(self.names(key))
         with self._tree.create(f"{key}/{name}") as file:
             # Plain, uncompressed pages: float vectors do not shrink, and reading them is then little more than a
             # copy. Checksums let a damaged page be noticed. Small batches end a page at about a megabyte.
@@ -203,14 +203,16 @@ _last_stamp = 0
 _stamp_lock = threading.Lock()
 
 
-def _new_part_name() -> str:
-    """Sorts by time of writing, within a process even when the clock stands still or goes back.
+def _new_part_name(there: Sequence[str]) -> str:
+    """Sorts behind the parts that are there: by time of writing, whatever the clocks of the writers say.
 
-    The random part comes from the system: training seeds Python's and numpy's generators, and two writers with
-    one seed would otherwise meet.
+    What was read last and what a part repeats must not change when a clock goes back, or is behind another machine's.
+    The random part comes from the system: training seeds Python's and numpy's generators, and two writers with one
+    seed would otherwise meet.
     """
     global _last_stamp
+    stamps = [int(found[1]) for name in there if (found := re.match(r"part-(\d{20})-", name))]
     with _stamp_lock:
-        _last_stamp = max(_last_stamp + 1, time.time_ns())
+        _last_stamp = max(_last_stamp + 1, time.time_ns(), max(stamps, default=0) + 1)
         stamp = _last_stamp
     return f"part-{stamp:020d}-{os.urandom(5).hex()}.parquet"

@@ -1,17 +1,21 @@
-"""Sweeps by name: what was asked for, so that a sweep can be resumed and reported without its YAML."""
+"""Sweeps by name: what was asked for and what searches drew, so that a sweep is resumed and reported by its name."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from orchestrator.errors import InputError
 from orchestrator.specs import Config, config_from_plain, plain
 from orchestrator.store import documents
 from orchestrator.store.failures import Failure
-from orchestrator.store.files import FileTree
+from orchestrator.store.files import FileTree, map_files
+from orchestrator.store.parts import check_key
+
+MANIFESTS = ("manifest.csv", "manifest.parquet")
+"""Names under which a sweep keeps its manifest."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,45 @@ class SweepTable:
 
 
 @dataclass(frozen=True)
+class SweepSearch:
+    """A search of the sweep as it was asked for last: `spec` is `plain(SearchSpec)`, `space` the key of all that its
+    configs are made from. `numbers` says as which each of its configs was drawn, by config key."""
+
+    table: str
+    identity: str
+    space: str
+    spec: dict[str, Any]
+    numbers: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A config that a search drew, kept before it is trained: `values` are the fields drawn, as YAML spells them.
+
+    `identity` and `space` are those of the `SweepSearch` by which it was drawn.
+    """
+
+    table: str
+    identity: str
+    space: str
+    number: int
+    values: dict[str, Any]
+    entry: SweepEntry
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Suggestion:
+        """The inverse of `specs.plain`. Raises TypeError or KeyError when fields are missing or unknown."""
+        return cls(**(dict(values) | {"entry": SweepEntry(**values["entry"])}))
+
+
+@dataclass(frozen=True)
 class SweepRecord:
     """A named search space as it was run last: all that status and report need beside the ledger.
 
     `space` holds the text of the YAML and of every file it includes, by file name; `overrides` the fields that the
     command replaced; `labels` the digest of ids, labels and parts; `chance` the label prevalence on each split's test
-    part by metric; `failures` the trailers that no trial uses; `updated` is a time in ISO 8601.
+    part by metric; `failures` the trailers that no trial uses; `options` how it was run, for `divita resume`;
+    `updated` is a time in ISO 8601.
     """
 
     name: str
@@ -71,11 +108,13 @@ class SweepRecord:
     chance: dict[str, dict[str, float]]
     tables: tuple[SweepTable, ...]
     entries: tuple[SweepEntry, ...]
+    searches: tuple[SweepSearch, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
     updated: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        for name in ("failures", "genres", "tables", "entries"):
+        for name in ("failures", "genres", "tables", "entries", "searches"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def to_json(self) -> dict[str, Any]:
@@ -92,12 +131,13 @@ class SweepRecord:
             "failures": tuple(Failure(**failure) for failure in values["failures"]),
             "tables": tuple(SweepTable(**table | {"axes": tuple(table["axes"])}) for table in values["tables"]),
             "entries": tuple(SweepEntry(**entry) for entry in values["entries"]),
+            "searches": tuple(SweepSearch(**search) for search in values["searches"]),
         }
         return cls(**(dict(values) | nested))
 
 
 class SweepStore:
-    """Sweeps under one tree: `<name>/sweep.json`."""
+    """Sweeps under one tree: `<name>/sweep.json`, its manifest, and `<name>/searches/<table>/` with what was drawn."""
 
     def __init__(self, tree: FileTree) -> None:
         self._tree = tree
@@ -122,6 +162,65 @@ class SweepStore:
         raise InputError(
             f"{self._tree.where()}: sweep: {name!r} is not one of {', '.join(self.names()) or '(none has run yet)'}"
         )
+
+    def keep_manifest(self, sweep: str, name: str, data: bytes) -> None:
+        """Keeps the bytes of the sweep's manifest under one of `MANIFESTS`, instead of any other. Raises StoreError."""
+        if name not in MANIFESTS:
+            raise ValueError(f"manifest: {name!r} is not one of {', '.join(MANIFESTS)}")
+        folder = check_name(sweep)
+        for other in set(MANIFESTS) - {name}:
+            self._tree.remove(f"{folder}/{other}")
+        try:
+            if self._tree.read_bytes(f"{folder}/{name}") == data:
+                return
+        except FileNotFoundError:
+            pass
+        self._tree.write_bytes(f"{folder}/{name}", data)
+
+    def manifest(self, sweep: str) -> str:
+        """Path or URI of the manifest that the sweep keeps. Raises InputError where it keeps none."""
+        folder = check_name(sweep)
+        there = self._tree.names(folder)
+        for name in MANIFESTS:
+            if name in there:
+                return self._tree.where(f"{folder}/{name}")
+        raise InputError(
+            f"{self._tree.where(folder)}: manifest: the sweep keeps none of {', '.join(MANIFESTS)}; "
+            "run `divita run SPACE.yaml -d MANIFEST` once more, which keeps it"
+        )
+
+    def suggest(self, sweep: str, suggestion: Suggestion) -> None:
+        """Keeps what a search drew, so that it is drawn only once. Raises StoreError."""
+        name = f"{suggestion.number:06d}-{check_key(suggestion.entry.key)}.json"
+        path = f"{_searches(sweep, suggestion.table)}/{name}"
+        self._tree.write_bytes(path, documents.seal(plain(suggestion)))
+
+    def suggestions(self, sweep: str, table: str) -> list[Suggestion]:
+        """What the search of a table drew, by number and key; torn files are set aside with a warning.
+
+        Raises StoreError.
+        """
+        folder = _searches(sweep, table)
+        names = [name for name in self._tree.names(folder) if re.fullmatch(r"\d{6,}-.+\.json", name)]
+        found = map_files(lambda name: self._read_suggestion(f"{folder}/{name}"), names)
+        return sorted((s for s in found if s is not None), key=lambda s: (s.number, s.entry.key))
+
+    def _read_suggestion(self, path: str) -> Suggestion | None:
+        try:
+            suggestion = Suggestion.from_json(documents.unseal(self._tree.read_bytes(path)))
+            name = f"{suggestion.number:06d}-{suggestion.entry.key}.json"
+            if name != path.rsplit("/", 1)[-1]:
+                raise ValueError(f"it is the suggestion {name}")
+            return suggestion
+        except FileNotFoundError:
+            return None
+        except (KeyError, TypeError, ValueError) as fault:
+            documents.set_torn_aside(self._tree, path, fault)
+            return None
+
+
+def _searches(sweep: str, table: str) -> str:
+    return f"{check_name(sweep)}/searches/{check_key(table)}"
 
 
 def check_name(name: str) -> str:

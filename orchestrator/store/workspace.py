@@ -3,8 +3,10 @@
 workspace.json        which layout this is
 embeddings/<key>/     spec.json and part-*.parquet
 shots/<key>/          the same, a folder a detector
-ledger/               <trial key>.json and .npz; failed/<trial key>.json
-sweeps/<name>/        sweep.json, and running.json while a driver works on it
+ledger/               <trial key>.json and .npz; pruned/ and failed/<trial key>.json
+checkpoints/          <name>.ckpt, a file a config in training
+sweeps/<name>/        sweep.json, manifest.csv or .parquet, and driver.json while a driver works on it
+                      searches/<table>/<number>-<config key>.json, what a search drew
 failures.json  video_digests.json  rates.json
 mlflow.db             MLflow's own, unless another tracking URI is given
 """
@@ -18,12 +20,13 @@ from typing import Any
 
 from orchestrator.errors import InputError, StoreError
 from orchestrator.store import documents
-from orchestrator.store.activity import Activity
+from orchestrator.store.checkpoints import Checkpoints
 from orchestrator.store.digests import VideoDigests
 from orchestrator.store.embeddings import EmbeddingStore
 from orchestrator.store.failures import FailureTable
 from orchestrator.store.files import FileTree
 from orchestrator.store.ledger import Ledger
+from orchestrator.store.lock import SweepLock
 from orchestrator.store.rates import Rates
 from orchestrator.store.shots import ShotStore
 from orchestrator.store.sweeps import SweepStore
@@ -68,12 +71,16 @@ class Workspace:
         return Ledger(self.root.subtree("ledger"))
 
     @cached_property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.root.subtree("checkpoints"))
+
+    @cached_property
     def sweeps(self) -> SweepStore:
         return SweepStore(self.root.subtree("sweeps"))
 
-    def activity(self, sweep: str) -> Activity:
-        """What the driver of a sweep is doing."""
-        return Activity(self.root.subtree("sweeps"), sweep)
+    def lock(self, sweep: str) -> SweepLock:
+        """Who works on a sweep; to be taken before anything of it is changed."""
+        return SweepLock(self.root.subtree("sweeps"), sweep)
 
     @cached_property
     def failures(self) -> FailureTable:
@@ -108,7 +115,7 @@ class Workspace:
         """Makes the workspace where it is not there yet and proves that it can be written.
 
         To be called before work is done. Raises StoreError that says what to do. Also removes what writers that
-        were killed more than an hour ago left behind.
+        were killed more than an hour ago left behind, and torn checkpoints.
         """
         self.root.check_writable()
         if documents.read_document(self.root, _MARKER) is None:
@@ -116,8 +123,12 @@ class Workspace:
         for room in ("embeddings", "shots", "sweeps"):
             for name in self.root.folders(room):
                 self.root.clean(f"{room}/{name}")
-        for folder in ("", "ledger", "ledger/failed"):
+        for sweep in self.root.folders("sweeps"):
+            for table in self.root.folders(f"sweeps/{sweep}/searches"):
+                self.root.clean(f"sweeps/{sweep}/searches/{table}")
+        for folder in ("", "ledger", "ledger/pruned", "ledger/failed"):
             self.root.clean(folder)
+        self.checkpoints.clean()
 
     def _check_format(self) -> None:
         marker = documents.read_document(self.root, _MARKER)

@@ -5,17 +5,23 @@ A kind of work that was never measured here has no estimate: it is named instead
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from orchestrator.backbones.registry import entry
-from orchestrator.specs import FRAMES, GRID_FPS, ClipSpec, aggregator_label
-from orchestrator.sweep.plan import Plan
+from orchestrator.specs import FRAMES, GRID_FPS, AggregatorSpec, ClipSpec, Config, aggregator_label
+from orchestrator.sweep.plan import Plan, SearchPlan
 
 MEAN_SECONDS = 122
 """Mean length of a trailer of Trailers12k (paper §3), for trailers whose length is not known yet."""
+
+CLIPS = "clips at most"
+"""Unit of training: early stopping and pruning take less."""
+
+EXAMPLES = 40
+"""Configs that stand for those that a search has yet to draw."""
 
 SAMPLE = 40
 """Trailers whose headers are opened for an estimate; opening all twelve thousand would take a minute."""
@@ -95,15 +101,34 @@ def estimate(plan: Plan, rates: Mapping[str, float], frames: Mapping[str, int], 
             add(f"embed {backbone}", "clips", clips)
     lost = plan.without_video.keys()
     able = [c for c in plan.configs if not lost & set(c.embedding_keys)]
+    passes = len(plan.trailers)
     for c in able:
-        epochs = c.config.training.epochs * sum(not t.done for t in c.trials)
-        clips = epochs * len(plan.trailers) * c.config.clips_per_snippet
-        add(f"train {aggregator_label(c.config.aggregator)}", "clips at most", clips)
+        epochs = c.config.training.epochs * sum(not t.finished for t in c.trials)
+        add(f"train {aggregator_label(c.config.aggregator)}", CLIPS, epochs * passes * c.config.clips_per_snippet)
+    for search in plan.searches:
+        for config, times in _examples(search):
+            most = config.training.epochs * len(plan.splits) * times
+            add(drawn_kind(config.aggregator), CLIPS, most * passes * config.clips_per_snippet)
     items = []
     for (kind, unit), units in work.items():
         rate = rates.get(kind)
         items.append(WorkItem(kind, units, unit, None if rate is None else rate * units))
     return Estimate(tuple(items), stored, largest)
+
+
+def drawn_kind(aggregator: AggregatorSpec) -> str:
+    """The kind of work of training a head that a search drew: by name, for its settings are ever others."""
+    return f"train {aggregator.name} drawn by a search"
+
+
+def _examples(plan: SearchPlan) -> Iterator[tuple[Config, float]]:
+    """Configs drawn at random in the place of those that are to come, and how many each stands for."""
+    from orchestrator.search.sampling import draw
+
+    spec = replace(plan.search.spec, sampler="random")
+    for number in range(count := min(plan.to_draw, EXAMPLES)):
+        if values := draw(spec, number, [], lambda _: True):
+            yield plan.search.build(values), plan.to_draw / count
 
 
 def _clips(clip: ClipSpec, mids: Sequence[str], frames: Mapping[str, int], usual: float) -> float:

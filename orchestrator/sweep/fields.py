@@ -40,8 +40,8 @@ Place = Callable[[str], str]
 """Field -> `file.yaml:line`, for messages."""
 
 
-def build_config(cell: Mapping[str, Any], place: Place) -> Config:
-    """A Config from fields under their YAML names; a field left out takes its default."""
+def build_streams(cell: Mapping[str, Any], place: Place) -> tuple[EmbeddingSpec, ...]:
+    """The embedding sets that a config of these fields needs."""
     values = DEFAULTS | dict(cell)
     names = [part.strip() for part in _text(values, "backbone", place).split("+")]
     for name in names:
@@ -56,10 +56,18 @@ def build_config(cell: Mapping[str, Any], place: Place) -> Config:
         )
     if len(set(streams)) < len(streams):
         raise InputError(f"{place('backbone')}: backbone: {values['backbone']!r} fuses a backbone with itself")
+    return streams
+
+
+def build_config(cell: Mapping[str, Any], place: Place) -> Config:
+    """A Config from fields under their YAML names; a field left out takes its default."""
+    values = DEFAULTS | dict(cell)
+    streams = build_streams(values, place)
     settings: dict[str, Any] = {
-        f.name: _number(f"training.{f.name}", values[f"training.{f.name}"], f.default, place) for f in fields(TrainSpec)
+        f.name: read_number(f"training.{f.name}", values[f"training.{f.name}"], f.default, place)
+        for f in fields(TrainSpec)
     }
-    snippet = _number("clips_per_snippet", values["clips_per_snippet"], DEFAULTS["clips_per_snippet"], place)
+    snippet = read_number("clips_per_snippet", values["clips_per_snippet"], DEFAULTS["clips_per_snippet"], place)
     aggregator = _aggregator(_tuned(values), place, values)
     config = Config(streams, aggregator, int(snippet), TrainSpec(**settings))
     if problems := config_problems(config):
@@ -121,12 +129,43 @@ def tuning_problem(key: str) -> str | None:
     return None if setting in known else f"unknown setting{suggest(setting, known)}"
 
 
+def tuned_settings(value: Any) -> dict[str, Any]:
+    """What a value of `aggregator` sets itself: {name: gru, units: 64} -> {aggregator.gru.units: 64}."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {f"aggregator.{value.get('name')}.{key}": setting for key, setting in value.items() if key != "name"}
+
+
+def aggregator_name(value: Any) -> Any:
+    """`gru` of both `gru` and {name: gru, units: 64}."""
+    return value.get("name") if isinstance(value, Mapping) else value
+
+
+def default_of(field: str) -> Any:
+    """The default of a field of a config or of a setting `aggregator.<name>.<setting>`. Raises KeyError."""
+    if field in DEFAULTS:
+        return DEFAULTS[field]
+    _, name, setting = field.split(".", 2)
+    return {f.name: f.default for f in fields(AGGREGATORS[name])}[setting]
+
+
+def is_numeric(field: str) -> bool:
+    """Whether the field may be any number of a range, not only one of some names."""
+    default = default_of(field)
+    return field != "frame_rate" and isinstance(default, int | float) and not isinstance(default, bool)
+
+
 def _tuned(values: Mapping[str, Any]) -> Any:
     """The aggregator with the settings that fields `aggregator.<name>.<setting>` replace."""
     value = values["aggregator"]
     options = dict(value) if isinstance(value, Mapping) else {"name": value}
     prefix = f"aggregator.{options.get('name')}."
     return options | {key.removeprefix(prefix): v for key, v in values.items() if key.startswith(prefix)}
+
+
+def build_aggregator(value: Any, place: Place) -> AggregatorSpec:
+    """From a value of `aggregator`: `gru` or {name: gru, units: 64}."""
+    return _aggregator(_tuned({"aggregator": value}), place, {})
 
 
 def _aggregator(value: Mapping[str, Any], place: Place, values: Mapping[str, Any]) -> AggregatorSpec:
@@ -145,11 +184,11 @@ def _aggregator(value: Mapping[str, Any], place: Place, values: Mapping[str, Any
     for key, setting in options.items():
         replaced = f"aggregator.{name}.{key}"
         at = place(replaced) if replaced in values else where
-        settings[key] = _number(key, setting, known[key], lambda _, at=at: f"{at}: aggregator: {name}")  # type: ignore[misc]
+        settings[key] = read_number(key, setting, known[key], lambda _, at=at: f"{at}: aggregator: {name}")  # type: ignore[misc]
     return spec(**settings)
 
 
-def _number(field: str, value: Any, default: Any, place: Place) -> int | float:
+def read_number(field: str, value: Any, default: Any, place: Place) -> int | float:
     """As the default: true or false, whole, else real; PyYAML reads `1e-4` as text, so number-like text is a real."""
     if isinstance(default, bool):
         if type(value) is not bool:

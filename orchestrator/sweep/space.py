@@ -11,11 +11,27 @@ fixed:                          # what every config has; what is left out is the
   training: {epochs: 50}
 grid:                           # every combination; a list of such mappings is their union
   frame_rate: [4, 6, 8, 12, 24]
+search:                         # beside the grid or instead of it: configs that are drawn
+  configs: 60                   # how many
+  sampler: tpe                  # tpe (default) or random
+  seed: 0
+  objective: uAP                # default: uAP; one of search.records.OBJECTIVES, or a list of different ones
+  pruner: asha                  # none (default), asha, median, or with settings:
+                                # {name: asha, grace_epochs: 3, reduction_factor: 3}
+                                # {name: median, grace_epochs: 5, interval: 1}
+  limits: {head_parameters: [300000, 420000]}   # least and most of a cost; what lies outside is drawn anew
+  ranges:
+    aggregator: [gru, conv]                               # a list is a choice
+    aggregator.gru.units: {integer: [32, 512], log: true} # drawn only where the aggregator is gru; or step: 32
+    training.learning_rate: {log_uniform: [1e-5, 1e-2]}
+    training.weight_decay: {uniform: [0, 0.1]}
+    training.batch_size: {choice: [16, 32], when: {aggregator: gru}}   # field -> value or values, all must hold
 splits: [0, 1, 2]               # default: all that the manifest has; an included file's count only when it is run
 ```
 
-Configs that several tables share are one config. Reading is strict: an unknown key, a value of the wrong kind or an
-axis given twice is an error that names the file and line.
+A search draws only what is a config: a combination that is none is an error, to be excluded by `when`. Overrides
+(`--set`) take the place of drawn fields. Configs that several tables share are one config. Reading is strict: an
+unknown key, a value of the wrong kind or an axis given twice is an error that names the file and line.
 """
 
 from __future__ import annotations
@@ -32,14 +48,19 @@ import yaml
 from orchestrator.errors import InputError
 from orchestrator.specs import Config
 from orchestrator.sweep.fields import DEFAULTS, build_config, check_name, suggest, tuning_problem
+from orchestrator.sweep.search import Search
+from orchestrator.sweep.search_block import read_search
 from orchestrator.sweep.yaml_file import YamlFile, read_yaml
 
-TOP_KEYS = ("name", "table", "title", "question", "include", "fixed", "grid", "splits")
+TOP_KEYS = ("name", "table", "title", "question", "include", "fixed", "grid", "search", "splits")
 
 
 @dataclass(frozen=True)
 class Table:
-    """The configs of one YAML file: what one table of a paper compares. `axes` are the fields that its grid varies."""
+    """The configs of one YAML file: what one table of a paper compares. `axes` are the fields that it varies.
+
+    `configs` are those of its grid; those that its search draws come on top.
+    """
 
     name: str
     title: str
@@ -47,6 +68,7 @@ class Table:
     number: str | None
     axes: tuple[str, ...]
     configs: tuple[Config, ...]
+    search: Search | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +86,11 @@ class Space:
     def configs(self) -> tuple[Config, ...]:
         """Every config once, in the order in which the tables name them."""
         return tuple(dict.fromkeys(config for table in self.tables for config in table.configs))
+
+    @property
+    def searches(self) -> tuple[Search, ...]:
+        """The searches of its tables."""
+        return tuple(table.search for table in self.tables if table.search is not None)
 
     def tables_of(self) -> dict[Config, tuple[str, ...]]:
         """For each config the names of the tables that it stands in."""
@@ -90,9 +117,10 @@ def load_space(name_or_path: str | Path, overrides: Mapping[str, Any] | None = N
             raise InputError(f"--set: {key}: not a field of a config{suggest(key, DEFAULTS)}")
     files: list[Path] = []
     tables, splits, name = _read(path, overrides, (), files)
-    if not any(table.configs for table in tables):
-        raise InputError(f"{path}: grid: names no config; give `grid:`, `fixed:` or `include:`")
+    if not any(table.configs or table.search for table in tables):
+        raise InputError(f"{path}: grid: names no config; give `grid:`, `search:`, `fixed:` or `include:`")
     heads = {config.aggregator.name for table in tables for config in table.configs}
+    heads |= {name for table in tables if table.search for name in table.search.aggregators()}
     for key in overrides:
         if key.startswith("aggregator.") and key.split(".")[1] not in heads:
             raise InputError(f"--set: {key}: no config has that aggregator; there are {', '.join(sorted(heads))}")
@@ -149,7 +177,7 @@ def _read(
         tables += _read(beside, overrides, (*trail, resolved), files)[0]
     name = file.data.get("name", path.stem)
     check_name(name, file.at("name"))
-    if "grid" in file.data or "fixed" in file.data or not include:
+    if any(key in file.data for key in ("grid", "search", "fixed")) or not include:
         tables.append(_own_table(file, name, overrides))
     return tables, _splits(file), name
 
@@ -158,8 +186,11 @@ def _own_table(file: YamlFile, name: str, overrides: Mapping[str, Any]) -> Table
     fixed = _flatten(file, file.data.get("fixed") or {}, ("fixed",))
     grids = file.data.get("grid") or {}
     listed = isinstance(grids, list)
+    searches = "search" in file.data
     axes: dict[str, None] = {}
     configs: dict[Config, None] = {}
+    if searches and "grid" not in file.data:
+        grids, listed = [], True  # nothing but the search
     for i, grid in enumerate(grids if listed else [grids]):
         where = ("grid", i) if listed else ("grid",)
         if not isinstance(grid, Mapping):
@@ -173,6 +204,10 @@ def _own_table(file: YamlFile, name: str, overrides: Mapping[str, Any]) -> Table
             cell = fixed | dict(zip(grid, values, strict=True)) | dict(overrides)
             configs[build_config(cell, partial(_place, file, where, overrides))] = None
         axes |= dict.fromkeys(grid)
+    search = None
+    if searches:
+        search = read_search(file, name, fixed, overrides, partial(_place, file, ("search", "ranges"), overrides))
+        axes |= dict.fromkeys(dimension.field for dimension in search.spec.dimensions)
     varied = tuple(a for a in axes if a not in overrides)
     text = {key: file.data.get(key, "") for key in ("title", "question")}
     for key, value in text.items():
@@ -180,7 +215,7 @@ def _own_table(file: YamlFile, name: str, overrides: Mapping[str, Any]) -> Table
             raise InputError(f"{file.at(key)}: {key}: {value!r} is not text")
     number = file.data.get("table")
     number = None if number is None else str(number)
-    return Table(name, text["title"] or name, text["question"], number, varied, tuple(configs))
+    return Table(name, text["title"] or name, text["question"], number, varied, tuple(configs), search)
 
 
 def _flatten(file: YamlFile, values: Any, where: tuple[str | int, ...]) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from orchestrator.video.files import video_digest, video_stat
 
 def take_inventory(space: Space, manifest: Manifest, workspace: Workspace) -> Inventory:
     """What is there. A video is read again only where its size or time changed since its digest was taken."""
-    keys = {embedding_key(spec) for spec in {stream for config in space.configs for stream in config.streams}}
+    searches = space.searches
+    specs = {stream for config in space.configs for stream in config.streams}
+    keys = {embedding_key(spec) for spec in specs.union(*(search.embedding_specs() for search in searches))}
     rows = {key: workspace.embeddings.digests(key) for key in keys}
     failures = workspace.failures.load()
     known = {f.mid for f in failures}.union(*rows.values())
@@ -26,7 +28,15 @@ def take_inventory(space: Space, manifest: Manifest, workspace: Workspace) -> In
         if digest is not None:
             current[mid] = digest
     workspace.digests.save()
-    return Inventory(current, rows, tuple(failures), frozenset(workspace.ledger.keys()))
+    pruned = workspace.ledger.pruned() if searches else {}
+    return Inventory(
+        current,
+        rows,
+        tuple(failures),
+        workspace.ledger.keys(),
+        {key: record.search for key, record in pruned.items() if record.search},
+        {s.table: tuple(workspace.sweeps.suggestions(space.name, s.table)) for s in searches},
+    )
 
 
 def current_digest(path: str, digests: VideoDigests) -> str | None:

@@ -21,8 +21,10 @@ DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "30",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Unless the user says otherwise: MLflow's own values wait for minutes, and a sweep catches up later anyway."""
+"""Unless the user says otherwise: MLflow's own values wait for minutes, and a sweep catches up later anyway; and it
+prints two addresses a run."""
 
 
 class TrackingUnavailable(DivitaError):

@@ -10,12 +10,13 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from orchestrator.reporting.aggregate import MARKS, Row
 from orchestrator.store.ledger import TrialRecord
 
-VIEW_VERSION = 2
+VIEW_VERSION = 3
 """Raised by hand when runs are to be written anew because what they hold has changed."""
 
 TRIAL_KEY, CONFIG_KEY, TRIAL_KEYS, WRITTEN = (
@@ -25,6 +26,10 @@ TRIAL_KEY, CONFIG_KEY, TRIAL_KEYS, WRITTEN = (
     "divita.written",
 )
 """Tags by which runs are found again; WRITTEN is set last and names the content that was written whole."""
+
+LEFT_OUT = "divita.left_out"
+"""Tag: `yes` where the sweep does not ask for the run any more (its YAML or labels were changed), `no` where it does;
+in the UI `tags.divita.left_out = 'no'` shows the sweep as it is."""
 
 STATUS = {"done": "FINISHED", "failed": "FAILED", "pruned": "KILLED"}
 """A trial's state in the ledger -> its run's status."""
@@ -38,8 +43,7 @@ LONGEST = 4000
 """Characters of a tag or param; MLflow's stores refuse some 5,000."""
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):  # a sweep of 1,000 trials has a million of them
     """One value of a metric; `time` in milliseconds since 1970."""
 
     name: str
@@ -99,10 +103,13 @@ def describe_trial(record: TrialRecord, row: Row) -> RunContent:
     )
 
 
-def describe_config(row: Row, records: Sequence[TrialRecord], name: str, trials: Iterable[str]) -> RunContent:
+def describe_config(
+    row: Row, records: Sequence[TrialRecord], name: str, trials: Iterable[str], number: int | None = None
+) -> RunContent:
     """The parent run: `test.<metric>.mean` and `.std`, only where every split of the sweep has its result.
 
-    Status: FINISHED with all splits, FAILED where one failed, KILLED where one is still missing.
+    Status: FINISHED with all splits, FAILED where one failed, KILLED where one is pruned or still missing. `number`
+    says as which a search drew the config.
     """
     times = [_times(r) for r in records]
     end = max(t[1] for t in times)
@@ -118,6 +125,7 @@ def describe_config(row: Row, records: Sequence[TrialRecord], name: str, trials:
         TRIAL_KEYS: ",".join(sorted(filter(None, trials))),
         "divita.tables": ",".join(row.tables),
         "divita.splits": f"{len(row.scores)} of {len(row.splits)}",
+        "divita.search": "" if number is None else str(number),
         "mlflow.note.content": _note(row),
     }
     return RunContent(
@@ -156,6 +164,7 @@ def _tags(records: Sequence[TrialRecord], config_key: str) -> dict[str, str]:
     versions = {n: v for r in records for n, v in r.versions.items()}
     return {
         CONFIG_KEY: config_key,
+        LEFT_OUT: "no",
         "divita.embedding_keys": ",".join(keys),
         "divita.weights": ",".join(weights),
         "divita.random_weights": "yes" if "random" in weights else "no",
@@ -179,13 +188,17 @@ def _history(record: TrialRecord, start: int) -> list[Point]:
     points, elapsed = [], 0.0
     for epoch in record.history:
         elapsed += float(epoch.get("seconds") or 0.0)
-        values = {
-            re.sub(r"^(train|val)_", r"\1.", name): value
-            for name, value in epoch.items()
-            if name == "learning_rate" or name.startswith(("train_", "val_"))
-        }
+        names = _curves(tuple(epoch))
+        values = {shown: epoch[name] for name, shown in names.items()}
         points += _points(values, start + int(1000 * elapsed), int(epoch["epoch"]))
     return points
+
+
+@cache
+def _curves(names: tuple[str, ...]) -> dict[str, str]:
+    """Those fields of an epoch that are shown as curves: `val_uAP` -> `val.uAP`."""
+    curves = [n for n in names if n == "learning_rate" or n.startswith(("train_", "val_"))]
+    return {name: re.sub(r"^(train|val)_", r"\1.", name) for name in curves}
 
 
 def _points(values: Mapping[str, Any], time: int, step: int = 0) -> list[Point]:
@@ -193,7 +206,7 @@ def _points(values: Mapping[str, Any], time: int, step: int = 0) -> list[Point]:
     return [
         Point(name, float(value), time, step)
         for name, value in values.items()
-        if isinstance(value, int | float) and math.isfinite(value)
+        if isinstance(value, (int, float)) and math.isfinite(value)
     ]
 
 

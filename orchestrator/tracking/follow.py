@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 
 from orchestrator.reporting.aggregate import SweepConfig
@@ -15,12 +15,16 @@ from orchestrator.tracking.view import MlflowView
 
 log = logging.getLogger(__name__)
 
+GRACE_S = 5.0
+"""Seconds that the thread has to end what it writes when a sweep ends by an error."""
+
 
 class Follower:
     """Shows configs in MLflow as they finish. A store that is away is tried again with the next config.
 
-    `configs` are all of the sweep, `trailers` the number in the manifest. Leaving the context stops the thread after
-    what it has begun; `finish` brings everything up to date.
+    `configs` are all of the sweep, `trailers` the number in the manifest, `searches` the identities of its searches:
+    what another one pruned is not shown. Leaving the context stops the thread after what it has begun, by an error (as
+    Ctrl-C) at the latest after GRACE_S; `finish` brings everything up to date.
     """
 
     def __init__(
@@ -30,9 +34,10 @@ class Follower:
         ledger: Ledger,
         trailers: int,
         warn: Callable[[str], None] = log.warning,
+        searches: Collection[str] = (),
     ) -> None:
-        self._warn, self._leaving = warn, False
-        self._view, self._configs, self._ledger, self._trailers = view, configs, ledger, trailers
+        self._warn, self._leaving, self._searches = warn, False, frozenset(searches)
+        self._view, self._ledger, self._trailers = view, ledger, trailers
         self._by_key = {config.key: config for config in configs}
         self._finished: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._follow, name="mlflow", daemon=True)
@@ -47,7 +52,12 @@ class Follower:
     ) -> None:
         self._leaving = True  # what still waits is shown by `finish`, or at the next run
         self._finished.put(None)
-        self._thread.join()
+        # Who presses Ctrl-C must not wait for a server that hangs; as a daemon the thread ends with the program.
+        self._thread.join(None if kind is None else GRACE_S)
+
+    def expect(self, config: SweepConfig) -> None:
+        """A search has drawn another config of the sweep."""
+        self._by_key = {**self._by_key, config.key: config}  # never changed in place: the thread reads it
 
     def add(self, config_key: str) -> None:
         """A config has new records."""
@@ -56,7 +66,7 @@ class Follower:
     def finish(self) -> bool:
         """Shows everything that the ledger has; False where MLflow can't be reached. Call after leaving the context."""
         try:
-            self._sync(self._configs)
+            self._sync(list(self._by_key.values()), whole=True)
         except TrackingUnavailable as error:
             self._warn(str(error))
             return False
@@ -79,9 +89,11 @@ class Follower:
             except Exception:  # MLflow is only a view: no fault of it may stop the sweep
                 log.exception("MLflow: %s could not be shown", key)
 
-    def _sync(self, configs: Sequence[SweepConfig]) -> None:
+    def _sync(self, configs: Sequence[SweepConfig], *, whole: bool = False) -> None:
         keys = [key for config in configs for key in config.trials.values() if key]
         done = self._ledger.read_many(keys)
-        failed = self._ledger.failed([key for key in keys if key not in done])
-        records = [*failed.values(), *done.values()]
-        self._view.sync(self._configs, records, self._ledger.predictions, trailers=self._trailers)
+        left = set(keys) - set(done)
+        pruned = [r for r in self._ledger.pruned(left).values() if r.search in self._searches]
+        records = [*self._ledger.failed(left).values(), *pruned, *done.values()]
+        every = list(self._by_key.values())
+        self._view.sync(every, records, self._ledger.predictions, trailers=self._trailers, whole=whole)

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orchestrator.errors import StoreError
-from orchestrator.reporting.aggregate import Row, SweepConfig, aggregate, distinct_labels
+from orchestrator.reporting.aggregate import Row, SweepConfig, aggregate, choose_records, distinct_labels
 from orchestrator.store.ledger import TrialRecord
 from orchestrator.tracking import artifacts
 from orchestrator.tracking.client import TrackingUnavailable, artifact_folder, faults, open_client, unavailable
 from orchestrator.tracking.entries import (
     CONFIG_KEY,
+    LEFT_OUT,
     TRIAL_KEY,
     TRIAL_KEYS,
     WRITTEN,
@@ -74,18 +75,23 @@ class MlflowView:
         predictions: Predictions | None = None,
         *,
         trailers: int | None = None,
+        whole: bool = False,
     ) -> SyncReport:
         """Make MLflow show these records; writes only what differs.
 
         `configs` are all of the sweep (their names depend on one another); `records` may be those of some configs,
-        but of all their splits. `predictions` is `Ledger.predictions`, `trailers` the number in the manifest.
+        but of all their splits. `predictions` is `Ledger.predictions`, `trailers` the number in the manifest. `whole`
+        says that this is all of the sweep: runs of other configs and trials stay, but are tagged as left out.
 
         Raises TrackingUnavailable when the store is away; calling again later with all records catches up.
         """
         given = list(records)
         try:
             self._open()
-            return self._write_all(configs, given, predictions, trailers)
+            report = self._write_all(configs, given, predictions, trailers)
+            if whole:
+                self._tag_left_out(configs)
+            return report
         except TrackingUnavailable:
             self._client = None
             raise
@@ -137,10 +143,7 @@ class MlflowView:
     ) -> SyncReport:
         rows = aggregate(configs, records, trailers=trailers)
         names = distinct_labels(configs)
-        by_key: dict[str, TrialRecord] = {}
-        for record in records:
-            if record.key not in by_key or record.status == "done":
-                by_key[record.key] = record
+        by_key = choose_records(records)
         report = SyncReport()
         for config, row, name in zip(configs, rows, names, strict=True):
             present = [by_key[k] for _, k in sorted(config.trials.items()) if k in by_key]
@@ -156,7 +159,7 @@ class MlflowView:
         predictions: Predictions | None,
         report: SyncReport,
     ) -> SyncReport:
-        content = describe_config(row, records, row.label, config.trials.values())
+        content = describe_config(row, records, row.label, config.trials.values(), config.number)
         parent = self._parent(config, content)
         for record in records:
             report = self._write_trial(record, row, parent.info.run_id, predictions, report)
@@ -216,6 +219,22 @@ class MlflowView:
             self._fill(run, content, Path(folder))
         self._trials[record.key] = self._reread(run)
         return replace(report, written=report.written + 1)
+
+    def _tag_left_out(self, configs: Sequence[SweepConfig]) -> None:
+        """Says of every run whether the sweep still asks for it; writes only what differs.
+
+        A config whose trials have no keys yet, since its embeddings are incomplete, keeps all of its runs.
+        """
+        wanted = {key for config in configs for key in config.trials.values() if key}
+        open_ended = {config.key for config in configs if not all(config.trials.values())}
+        parents = [run for runs in self._configs.values() for run in runs]
+        for run in (*parents, *self._trials.values()):
+            tags = run.data.tags
+            trials = (tags.get(TRIAL_KEYS) or tags.get(TRIAL_KEY) or "").split(",")
+            left = "no" if tags.get(CONFIG_KEY) in open_ended or not wanted.isdisjoint(trials) else "yes"
+            if tags.get(LEFT_OUT) != left:
+                self._mlflow.set_tag(run.info.run_id, LEFT_OUT, left)
+                tags[LEFT_OUT] = left
 
     def _create(self, content: RunContent, tags: Mapping[str, str] | None = None) -> Run:
         """A run with its tags, so that a crash right after leaves one that is found again."""

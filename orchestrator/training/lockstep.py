@@ -83,12 +83,17 @@ class LockstepTrainer:
         return {"epoch": self.epoch, "splits": splits, "failures": dict(self.failures)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` was taken. Raises ValueError when that was another config or other splits."""
-        if {*state["splits"], *state["failures"]} != {*self.trainers}:
-            raise ValueError("this state was saved with other splits")
-        for split, saved in state["splits"].items():
-            self.trainers[split].load_state_dict(saved)
-        self.epoch, self.failures = state["epoch"], dict(state["failures"])
+        """Goes on where `state` was taken; splits of it that this trainer does not have are left out.
+
+        Raises ValueError when it was taken of another config or lacks a split.
+        """
+        if lacking := {*self.trainers} - {*state["splits"], *state["failures"]}:
+            raise ValueError(f"this state was saved with other splits; it lacks {sorted(lacking)}")
+        for split, trainer in self.trainers.items():
+            if split in state["splits"]:
+                trainer.load_state_dict(state["splits"][split])
+        self.epoch = state["epoch"]
+        self.failures = {split: why for split, why in state["failures"].items() if split in self.trainers}
 
     @property
     def _healthy(self) -> dict[int, SplitTrainer]:

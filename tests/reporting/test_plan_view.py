@@ -11,7 +11,8 @@ from rich.console import Console
 from orchestrator.data.manifest import Manifest
 from orchestrator.reporting.plan_view import show_plan
 from orchestrator.sweep.cost import estimate
-from orchestrator.sweep.plan import Inventory, Plan, make_plan
+from orchestrator.sweep.plan import Inventory, Plan
+from orchestrator.sweep.planning import make_plan
 from orchestrator.sweep.space import load_space
 
 MIDS = tuple(f"tr{i}" for i in range(6))

@@ -46,6 +46,19 @@ def test_vectors_come_back_exactly_and_in_the_order_asked_for(tree: FileTree) ->
     assert (len(loaded), loaded.width) == (4, 8)
 
 
+def test_what_was_written_last_is_last_also_when_the_clock_went_back(
+    tree: FileTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, now = EmbeddingStore(tree), time.time_ns()
+    changed, again = row("t1", digest="new"), row("t0", seed=1)
+    store.write_part(KEY, [row("t0"), row("t1")])
+    monkeypatch.setattr(parts, "_last_stamp", 0)  # as in a process that starts anew
+    monkeypatch.setattr(parts.time, "time_ns", lambda: now - 3600 * 10**9)
+    store.write_part(KEY, [changed, again])
+    assert_holds(store.load(KEY, ["t0", "t1"]), [row("t0"), changed])
+    assert_holds(store.load(KEY, ["t1"], {"t1": "d"}), [row("t1")])
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 40)), min_size=1, max_size=6), max_size=4))
 def test_any_writing_order_gives_the_rows_back(tmp_path_factory: pytest.TempPathFactory, written: list) -> None:

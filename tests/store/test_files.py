@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import InputError, StoreError
+from orchestrator.errors import StoreError
 from orchestrator.store.files import FileTree, map_files
 
 Stranger = Callable[[], AbstractContextManager[None]]
@@ -148,16 +148,50 @@ def test_a_file_in_place_of_a_folder_is_explained(tmp_path: Path) -> None:
         FileTree(tmp_path / "file").read_bytes("x")
 
 
-def test_an_address_that_nothing_opens_is_an_input_error() -> None:
-    with pytest.raises(InputError, match=r"nosuch://x: can't open this kind of address"):
-        FileTree("nosuch://x")
-
-
 def test_a_check_leaves_nothing_behind(tree: FileTree) -> None:
     tree.check_writable()
     assert tree.names() == []
     if tree.local:
         assert os.listdir(tree.local) == []
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_only_a_durable_file_is_flushed_to_the_disk(
+    disk: FileTree, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    flushed: list[int] = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (flushed.append(handle), real(handle)))
+    disk.write_bytes("a/x", b"1", durable=durable)
+    assert disk.read_bytes("a/x") == b"1"
+    assert len(flushed) == (2 if durable else 0), "the file, and the folder for its name"
+
+
+def test_the_start_of_a_file_can_be_read_alone(tree: FileTree) -> None:
+    tree.write_bytes("x", b"0123456789")
+    assert (tree.read_bytes("x", 4), tree.read_bytes("x", 100)) == (b"0123", b"0123456789")
+
+
+def test_free_space_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    free = FileTree(tmp_path / "not" / "there").free_bytes()
+    assert free is not None and free > 0
+    assert FileTree("memory://bucket").free_bytes() is None
+
+
+def test_a_folder_that_is_removed_during_a_write_is_explained(disk: FileTree) -> None:
+    with pytest.raises(StoreError, match=r"place/a/x: can't write: its folder was removed"), disk.create("a/x"):
+        shutil.rmtree(disk.where("a"))
+
+
+def test_a_clock_that_goes_back_removes_no_file_that_is_being_written(
+    disk: FileTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    with disk.create("x") as file:
+        file.write(b"1")
+        monkeypatch.setattr(time, "time", lambda: now - 7200)
+        assert disk.clean() == 0
+    assert disk.read_bytes("x") == b"1"
 
 
 def test_a_tree_travels_to_another_process(tree: FileTree) -> None:

@@ -116,6 +116,58 @@ def test_a_trial_that_succeeded_is_not_failed_even_if_the_writer_died_before_tid
     assert ledger.failed() == {}
 
 
+def pruned(name: object = 0, **changes: Any) -> TrialRecord:
+    values = {"status": "pruned", "reason": "worse than 6 of 9 after epoch 3", "search": "s0", "test": {}}
+    return record(name, **(values | changes))
+
+
+def test_a_pruned_trial_lies_apart_until_it_is_trained_to_its_end(tree: FileTree) -> None:
+    ledger = Ledger(tree)
+    assert ledger.pruned() == {}
+    assert ledger.write(pruned()) and ledger.write(pruned("other"))
+    assert ledger.keys() == frozenset()
+    assert ledger.read_many([key_of(0)]) == {}
+    assert ledger.pruned() == {key_of(0): pruned(), key_of("other"): pruned("other")}
+    assert Ledger(tree).pruned([key_of(0), "never-ran"]) == {key_of(0): pruned()}
+    ledger.write(record(), PREDICTIONS)
+    assert tree.names("pruned") == [f"{key_of('other')}.json"]
+    assert (ledger.keys(), set(ledger.pruned())) == ({key_of(0)}, {key_of("other")})
+
+
+def test_the_search_that_pruned_a_trial_last_is_the_one_that_counts(tree: FileTree) -> None:
+    ledger = Ledger(tree)
+    ledger.write(pruned())
+    assert ledger.write(pruned(search="s1"))
+    assert ledger.pruned()[key_of(0)].search == "s1"
+
+
+def test_a_pruned_trial_is_not_failed_any_more(tree: FileTree) -> None:
+    ledger = Ledger(tree)
+    ledger.write(record(status="failed", reason="out of memory"))
+    ledger.write(pruned())
+    assert (ledger.failed(), set(ledger.pruned())) == ({}, {key_of(0)})
+
+
+def test_a_done_trial_is_never_pruned_even_if_the_writer_died_before_tidying(tree: FileTree) -> None:
+    ledger = Ledger(tree)
+    ledger.write(pruned())
+    stale = tree.read_bytes(f"pruned/{key_of(0)}.json")
+    ledger.write(record(), PREDICTIONS)
+    assert not ledger.write(pruned())
+    assert tree.names("pruned") == []
+    tree.write_bytes(f"pruned/{key_of(0)}.json", stale)
+    assert ledger.pruned() == {}
+
+
+def test_a_torn_pruned_record_is_missing(tree: FileTree, caplog: pytest.LogCaptureFixture) -> None:
+    ledger = Ledger(tree)
+    ledger.write(pruned())
+    path = f"pruned/{key_of(0)}.json"
+    tree.write_bytes(path, shorten(tree.read_bytes(path)))
+    assert ledger.pruned() == {}
+    assert tree.where(path) in caplog.text
+
+
 def edit(data: bytes) -> bytes:
     assert b"61.23" in data
     return data.replace(b"61.23", b"99.99")
@@ -197,6 +249,26 @@ def test_predictions_without_a_record_do_not_count(tree: FileTree) -> None:
     assert ledger.write(record(), PREDICTIONS)
 
 
+def test_verify_finds_what_is_torn_so_that_it_runs_again(tree: FileTree, caplog: pytest.LogCaptureFixture) -> None:
+    ledger = Ledger(tree)
+    names = ["whole", "torn record", "torn predictions", "swapped predictions"]
+    for i, name in enumerate(names):
+        ledger.write(record(name), {"probabilities": np.full(100, i, np.float32)})
+    whole, *torn = map(key_of, names)
+    tree.write_bytes(f"{torn[0]}.json", edit(tree.read_bytes(f"{torn[0]}.json")))
+    tree.write_bytes(f"{torn[1]}.npz", shorten(tree.read_bytes(f"{torn[1]}.npz")))
+    tree.write_bytes(f"{torn[2]}.npz", tree.read_bytes(f"{whole}.npz"))
+    ledger.write(pruned("pruned"))
+    asked = [*torn, whole, whole, key_of("pruned"), key_of("never ran")]
+    with caplog.at_level(logging.WARNING):
+        assert ledger.verify(asked) == torn
+    assert all(key in caplog.text for key in torn) and whole not in caplog.text
+    assert ledger.keys() == {whole}
+    assert ledger.verify(asked) == []
+    assert ledger.write(record("torn predictions"), PREDICTIONS)
+    assert ledger.keys() == {whole, torn[1]}
+
+
 def test_python_objects_are_never_pickled(tree: FileTree) -> None:
     with pytest.raises(ValueError, match="predictions: mids: must be plain numbers or text"):
         Ledger(tree).write(record(), {"mids": np.array(["t1", None], object)})
@@ -208,6 +280,8 @@ def test_python_objects_are_never_pickled(tree: FileTree) -> None:
     [
         ({"status": "perhaps"}, "status: 'perhaps' is not one of done, pruned, failed"),
         ({"status": "failed"}, "reason: a failed trial must say why"),
+        ({"status": "pruned", "search": "s0"}, "reason: a pruned trial must say why"),
+        ({"status": "pruned", "reason": "x"}, "search: a pruned trial must name the search"),
         ({"key": "../x"}, "key: "),
     ],
 )
@@ -258,6 +332,24 @@ def test_a_thousand_records_are_read_in_two_seconds(disk: FileTree) -> None:
     for _ in range(3):
         start = time.perf_counter()
         assert len(Ledger(disk).read_many(keys)) == 1_000
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 2.0
+
+
+def test_a_thousand_trials_are_verified_in_two_seconds(disk: FileTree) -> None:
+    history = [{f"val.{name}": 61.234567890123456 for name in ("loss", "uAP", "mAP", "wAP", "sAP")}] * 100
+    values, predictions = record(history=history).to_json(), bytes(100_000)
+    disk.write_bytes("x", b"")
+    assert disk.local
+    keys = [key_of(i) for i in range(1_000)]
+    for key in keys:
+        body = {"record": values | {"key": key}, "predictions": hashlib.sha256(predictions).hexdigest()}
+        (disk.local / f"{key}.json").write_bytes(seal(body))
+        (disk.local / f"{key}.npz").write_bytes(predictions)
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert Ledger(disk).verify(keys) == []
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 2.0
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import random
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -174,6 +175,24 @@ def test_names_sort_by_time_and_differ_between_writers_of_one_seed(
         return table.write(KEY, rows("t1"))
 
     assert name_in_a_fresh_process() != name_in_a_fresh_process()
+
+
+def test_parts_of_a_process_whose_clock_is_behind_are_read_and_sort_last(tree: FileTree) -> None:
+    """Also what a clock does to a sweep that is resumed after it was set back."""
+    table = table_of(tree)
+    names = [table.write(KEY, rows("t1"))]
+    for i in range(2):
+        names.append(in_a_fresh_process(tree, rows("t1", digest=f"new{i}"), behind_s=3600))
+    assert table.names(KEY) == names
+    assert [part.digests for part in table.index(KEY)] == [["d"], ["new0"], ["new1"]]
+
+
+def in_a_fresh_process(tree: FileTree, table: pa.Table, behind_s: int) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "_last_stamp", 0)
+        now = time.time_ns()
+        patch.setattr(parts.time, "time_ns", lambda: now - behind_s * 10**9)
+        return table_of(tree).write(KEY, table)
 
 
 def test_digests_tell_which_videos_a_trailer_was_read_from(tree: FileTree) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,14 @@ from orchestrator.errors import InputError
 from orchestrator.specs import BackboneSpec, ClipSpec, Config, EmbeddingSpec, GRUSpec, plain
 from orchestrator.store.failures import Failure
 from orchestrator.store.files import FileTree
-from orchestrator.store.sweeps import SweepEntry, SweepRecord, SweepStore, SweepTable
+from orchestrator.store.sweeps import (
+    Suggestion,
+    SweepEntry,
+    SweepRecord,
+    SweepSearch,
+    SweepStore,
+    SweepTable,
+)
 
 CONFIG = Config((EmbeddingSpec(ClipSpec("shot", 24), BackboneSpec("swin_3d")),), GRUSpec())
 
@@ -27,6 +35,8 @@ SWEEP = SweepRecord(
     chance={"0": {"uAP": 20.0}, "1": {"uAP": 21.0}},
     tables=(SweepTable("clip_generation", "Clips", "", "6", ("aggregator",)),),
     entries=(SweepEntry(plain(CONFIG), "c0", ("e0",), ("clip_generation",), {"0": "k0", "1": None}),),
+    searches=(SweepSearch("heads", "i0", "s0", {"configs": 3, "objectives": ["uAP"]}, {"c0": 0}),),
+    options={"cpus": 2, "tracking_uri": None},
     updated="2025-01-01T00:00:00+00:00",
 )
 
@@ -76,3 +86,77 @@ def test_a_torn_sweep_is_missing_with_a_warning(tree: FileTree, torn: bytes, cap
         store.load("clip_generation")
     assert "sweep.json" in caplog.text
     assert store.names() == []
+
+
+def drawn(number: int, key: str = "c0", **changes: object) -> Suggestion:
+    entry = SweepEntry(plain(CONFIG), key, ("e0",), ("heads",), {"0": None})
+    suggestion = Suggestion("heads", "i0", "s0", number, {"aggregator": "gru", "dropout": 0.1 + 0.2}, entry)
+    return replace(suggestion, **changes)  # type: ignore[arg-type]
+
+
+def test_what_a_search_drew_comes_back_by_number(tree: FileTree) -> None:
+    store = SweepStore(tree)
+    assert store.suggestions("demo", "heads") == []
+    wanted = [drawn(0), drawn(2, "a"), drawn(2, "b"), drawn(10), drawn(1_000_000)]
+    for suggestion in reversed(wanted):
+        store.suggest("demo", suggestion)
+    store.suggest("demo", drawn(0, table="tails"))
+    assert SweepStore(tree).suggestions("demo", "heads") == wanted
+    assert [s.number for s in store.suggestions("demo", "tails")] == [0]
+    assert wanted[0].entry.restore() == CONFIG
+
+
+def test_a_sweep_is_not_named_by_its_searches_alone(tree: FileTree) -> None:
+    store = SweepStore(tree)
+    store.suggest("demo", drawn(0))
+    assert store.names() == []
+    store.save(replace(SWEEP, name="demo"))
+    assert store.names() == ["demo"]
+
+
+@pytest.mark.parametrize("damage", [lambda d: d[:-9], lambda d: d.replace(b"gru", b"lru"), lambda d: b""])
+def test_a_torn_suggestion_is_set_aside_with_a_warning(
+    tree: FileTree, caplog: pytest.LogCaptureFixture, damage: Callable[[bytes], bytes]
+) -> None:
+    store = SweepStore(tree)
+    store.suggest("demo", drawn(0))
+    store.suggest("demo", drawn(1))
+    path = "demo/searches/heads/000001-c0.json"
+    tree.write_bytes(path, damage(tree.read_bytes(path)))
+    assert store.suggestions("demo", "heads") == [drawn(0)]
+    assert tree.where(path) in caplog.text
+    store.suggest("demo", drawn(1))
+    assert store.suggestions("demo", "heads") == [drawn(0), drawn(1)]
+
+
+def test_a_suggestion_under_another_name_is_not_taken(tree: FileTree) -> None:
+    store = SweepStore(tree)
+    store.suggest("demo", drawn(0))
+    folder = "demo/searches/heads"
+    tree.write_bytes(f"{folder}/000007-c0.json", tree.read_bytes(f"{folder}/000000-c0.json"))
+    assert store.suggestions("demo", "heads") == [drawn(0)]
+
+
+def test_a_sweep_keeps_its_manifest(tree: FileTree) -> None:
+    store = SweepStore(tree)
+    with pytest.raises(InputError, match=r"demo: manifest: the sweep keeps none .* `divita run SPACE\.yaml -d"):
+        store.manifest("demo")
+    store.keep_manifest("demo", "manifest.csv", b"mid\nt1\n")
+    assert store.manifest("demo") == tree.where("demo/manifest.csv")
+    assert tree.read_bytes("demo/manifest.csv") == b"mid\nt1\n"
+    store.keep_manifest("demo", "manifest.csv", b"mid\nt2\n")
+    assert tree.read_bytes("demo/manifest.csv") == b"mid\nt2\n"
+    store.keep_manifest("demo", "manifest.parquet", b"PAR1")
+    assert store.manifest("demo") == tree.where("demo/manifest.parquet")
+    assert tree.names("demo") == ["manifest.parquet"], "another kind of manifest replaces the first"
+    with pytest.raises(ValueError, match=r"manifest: 'm\.csv' is not one of manifest\.csv, manifest\.parquet"):
+        store.keep_manifest("demo", "m.csv", b"")
+
+
+def test_a_manifest_that_did_not_change_is_not_written_again(disk: FileTree) -> None:
+    store = SweepStore(disk)
+    store.keep_manifest("demo", "manifest.csv", b"mid\n")
+    assert disk.local
+    before = (disk.local / "demo" / "manifest.csv").stat()
+    store.keep_manifest("demo", "manifest.csv", b"mid\n")
+    assert (disk.local / "demo" / "manifest.csv").stat().st_ino == before.st_ino

@@ -95,9 +95,18 @@ def test_old_leftovers_are_removed(tmp_path: Path) -> None:
     space = Workspace(tmp_path)
     space.embeddings.write_spec("key", {})
     space.check_writable()
-    names = ["embeddings/key/.part-1.parquet.7-ab.tmp", ".rates.json.7-ab.tmp", "ledger/.k.npz.7-ab.tmp"]
-    (tmp_path / "ledger").mkdir()
+    names = [
+        "embeddings/key/.part-1.parquet.7-ab.tmp",
+        ".rates.json.7-ab.tmp",
+        "ledger/.k.npz.7-ab.tmp",
+        "ledger/pruned/.k.json.7-ab.tmp",
+        "checkpoints/.c.ckpt.7-ab.tmp",
+        "sweeps/demo/.manifest.csv.7-ab.tmp",
+        "sweeps/demo/searches/heads/.000001-c.json.7-ab.tmp",
+        "checkpoints/c.ckpt.torn",
+    ]
     for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"half")
         os.utime(tmp_path / name, (time.time() - 7200,) * 2)
     (tmp_path / "mlflow.tmp").write_text("not ours")

@@ -79,12 +79,12 @@ class MadeSweep:
         )
         record = replace(record, **changes)
         done = {"mids": np.array([f"t{i}" for i in range(20)]), "labels": labels, "probabilities": probabilities}
-        self.workspace.ledger.write(record, None if record.status == "failed" else done)
+        self.workspace.ledger.write(record, done if record.status == "done" else None)
         return record
 
     def records(self) -> list[TrialRecord]:
-        keys = [k for c in self.configs for k in c.trials.values()]
-        return [*self.workspace.ledger.failed(keys).values(), *self.workspace.ledger.read_many(keys).values()]
+        ledger, keys = self.workspace.ledger, [k for c in self.configs for k in c.trials.values()]
+        return [*ledger.failed(keys).values(), *ledger.pruned(keys).values(), *ledger.read_many(keys).values()]
 
 
 @dataclass
@@ -112,8 +112,8 @@ class Shown:
         found = [r for r in self.runs() if "mlflow.parentRunId" in r.data.tags]
         return sorted(found, key=lambda r: (r.data.tags["divita.config_key"], r.info.run_name))
 
-    def content(self) -> list[Any]:
-        """Everything that a reader sees, but ids and the order of writing."""
+    def content(self, *, files: bool = True) -> list[Any]:
+        """Everything that a reader sees, but ids and the order of writing; `files` lie with a store of our own only."""
         names = {r.info.run_id: r.info.run_name for r in self.runs()}
         return sorted(
             (
@@ -124,7 +124,7 @@ class Shown:
                 sorted(r.data.metrics.items()),
                 sorted(r.data.params.items()),
                 sorted((k, names.get(v, v)) for k, v in r.data.tags.items() if k != "mlflow.runName"),
-                sorted(a.path for a in open_client(self.uri).list_artifacts(r.info.run_id)),
+                sorted(a.path for a in open_client(self.uri).list_artifacts(r.info.run_id)) if files else [],
             )
             for r in self.runs()
         )

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import InputError
-from orchestrator.tracking.client import TrackingUnavailable, artifact_folder
+from orchestrator.tracking.client import TrackingUnavailable, artifact_folder, sqlite_path
 from orchestrator.tracking.ui import free_port, running_ui, serve_ui, ui_command
 from orchestrator.tracking.view import MlflowView
 
@@ -29,6 +33,19 @@ def fetch(url: str, body: Any = None) -> bytes:
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         return bytes(answer.read())
+
+
+def kill_within_a_run(server: subprocess.Popen[bytes], shown: Any, experiment: str) -> None:
+    """SIGKILL as soon as a parent and a child of it are begun and not ended."""
+    begun = (
+        "SELECT count(*) FROM runs JOIN experiments USING (experiment_id) "
+        "WHERE status = 'RUNNING' AND experiments.name = ?"
+    )
+    with contextlib.closing(sqlite3.connect(sqlite_path(shown.uri) or "", timeout=30)) as database:
+        while database.execute(begun, (experiment,)).fetchone() != (2,):
+            time.sleep(0.001)
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
 
 
 def test_the_command_serves_the_store_on_loopback_without_telemetry(tmp_path: Path) -> None:
@@ -68,10 +85,11 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
 
 
 def test_the_ui_shows_the_runs_and_a_view_catches_up_when_the_server_returns(shown, made) -> None:
-    """One real server: runs and files by HTTP; killed in the middle of a sweep; started again, nothing is missing."""
+    """One real server: runs and files by HTTP; killed while it writes a run; started again, nothing is missing."""
     made.add("swin_3d")
+    seen = type(shown)(shown.uri, f"{shown.experiment}-http")
     shown.sync(made)
-    with running_ui(shown.uri, free_port(5600)) as (url, server):
+    with running_ui(shown.uri, free_port(0)) as (url, server):
         assert b"<title>MLflow</title>" in fetch(url)
         found = json.loads(fetch(f"{url}/api/2.0/mlflow/experiments/get-by-name?experiment_name={shown.experiment}"))
         number = found["experiment"]["experiment_id"]
@@ -82,11 +100,14 @@ def test_the_ui_shows_the_runs_and_a_view_catches_up_when_the_server_returns(sho
 
         over_http = MlflowView(url, f"{shown.experiment}-http")
         over_http.sync(made.configs, made.records(), made.workspace.ledger.predictions)
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
         made.add("swin_2d")
+        killer = threading.Thread(target=kill_within_a_run, args=(server, shown, over_http.experiment))
+        killer.start()
         with pytest.raises(TrackingUnavailable):
             over_http.sync(made.configs, made.records(), made.workspace.ledger.predictions)
+        killer.join()
+        torn = [r for r in seen.runs() if "divita.written" not in r.data.tags]
+        assert {r.info.status for r in torn} == {"RUNNING"} and len(torn) == 2, "a parent and a child, half written"
 
     # Again by the command's own way, on the same port, until Ctrl-C.
     with subprocess.Popen(
@@ -102,8 +123,8 @@ def test_the_ui_shows_the_runs_and_a_view_catches_up_when_the_server_returns(sho
         assert program.wait(timeout=20) == 0
     with pytest.raises(OSError):
         fetch(f"{url}/health")
-    seen = type(shown)(shown.uri, f"{shown.experiment}-http")
-    assert len(seen.parents()) == 2 and len(seen.children()) == 6
+    shown.sync(made)
+    assert seen.content(files=False) == shown.content(files=False), "no duplicate, nothing missing"
     names = {r.info.run_id for r in seen.children()}
     files = [p for p in (artifact_folder(shown.uri) or Path()).rglob("predictions.csv") if p.parts[-3] in names]
     assert len(files) == 6, "a server that keeps artifacts puts them where the UI of the workspace finds them"

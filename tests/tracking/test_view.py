@@ -128,6 +128,69 @@ def test_a_failed_trial_is_a_failed_run_until_it_succeeds(shown, made) -> None:
     assert len(shown.children()) == 4 and "test.uAP.mean" in shown.parents()[0].data.metrics
 
 
+PRUNED = {"status": "pruned", "reason": "uAP 41.20 is not among the best third", "search": "s" * 20, "test": {}}
+
+
+def test_a_pruned_trial_is_a_killed_run_that_says_why_and_keeps_its_curves(shown, made) -> None:
+    made.add(**PRUNED, per_genre={}, best_epoch=None)
+    view = shown.view()
+    shown.sync(made, view)
+    (parent,) = shown.parents()
+    assert parent.info.status == "KILLED" and not any("test." in name for name in parent.data.metrics)
+    assert "pruned after 3 epochs: uAP 41.20" in parent.data.tags["mlflow.note.content"]
+    for child in shown.children():
+        assert child.info.status == "KILLED" and child.data.tags["divita.reason"].startswith("uAP 41.20")
+        assert child.data.metrics["val.uAP"] == 30.0 and "test.uAP" not in child.data.metrics
+    config = config_from_plain(made.records()[0].config)
+    for split, key in made.configs[0].trials.items():
+        made.write(config, key, split)  # a grid trains it to its end
+    shown.sync(made, view)
+    assert [r.info.status for r in shown.runs()] == ["FINISHED"] * 4
+
+
+def test_a_config_that_a_search_drew_has_its_number(shown, made) -> None:
+    made.add()
+    made.configs[0] = replace(made.configs[0], number=0)
+    shown.sync(made)
+    assert shown.parents()[0].data.tags["divita.search"] == "0"
+
+
+def left_out(shown) -> dict[str, set[str]]:
+    """Config key -> values of the tag on its runs."""
+    found: dict[str, set[str]] = {}
+    for run in shown.runs():
+        found.setdefault(run.data.tags["divita.config_key"], set()).add(run.data.tags["divita.left_out"])
+    return found
+
+
+def test_what_no_longer_belongs_to_the_sweep_is_tagged_until_it_comes_back(shown, made) -> None:
+    first, second = made.add("swin_3d"), made.add("swin_2d")
+    shown.sync(made)
+    assert left_out(shown) == {first.key: {"no"}, second.key: {"no"}}
+    records, read = made.records(), made.workspace.ledger.predictions
+    view = shown.view()
+    view.sync([second], records, read)
+    assert left_out(shown) == {first.key: {"no"}, second.key: {"no"}}, "some configs of a sweep are not all of it"
+    for again in (view, shown.view()):
+        again.sync([second], records, read, whole=True)
+        assert left_out(shown) == {first.key: {"yes"}, second.key: {"no"}}
+    view.sync(made.configs, records, read, whole=True)
+    assert left_out(shown) == {first.key: {"no"}, second.key: {"no"}}
+    assert len(shown.runs()) == 8
+    assert view.sync(made.configs, records, read, whole=True).written == 0
+
+
+def test_results_on_other_labels_are_left_out_and_those_that_wait_for_embeddings_are_not(shown, made) -> None:
+    config = made.add()
+    shown.sync(made)
+    waiting = replace(config, trials=dict.fromkeys(config.trials, ""))
+    shown.view().sync([waiting], made.records(), whole=True)
+    assert left_out(shown) == {config.key: {"no"}}
+    relabelled = replace(config, trials={s: f"{s}" * 20 for s in config.trials})
+    shown.view().sync([relabelled], made.records(), whole=True)
+    assert left_out(shown) == {config.key: {"yes"}}
+
+
 def test_what_crashes_left_half_written_is_completed(shown, made, interrupted) -> None:
     made.add("swin_3d", splits=2)
     made.add("swin_2d", splits=2)

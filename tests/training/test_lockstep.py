@@ -147,8 +147,32 @@ def test_splits_share_one_copy_of_the_vectors(make_config, make_data):
         LockstepTrainer(make_config(), {0: data[0], 1: make_data()[1]})
 
 
-def test_a_state_with_other_splits_is_refused(make_config, make_data):
+def test_a_state_that_lacks_a_split_or_is_of_another_config_is_refused(make_config, make_data):
     data = make_data()
     state = LockstepTrainer(make_config(), {0: data[0]}).state_dict()
-    with pytest.raises(ValueError, match="other splits"):
+    with pytest.raises(ValueError, match=r"other splits; it lacks \[1, 2\]"):
         LockstepTrainer(make_config(), data).load_state_dict(state)
+    with pytest.raises(ValueError, match="another config"):
+        LockstepTrainer(make_config(clips=2), {0: data[0]}).load_state_dict(state)
+
+
+def test_splits_that_are_done_elsewhere_are_left_out_of_a_state(make_config, make_data):
+    data, config = make_data(signal=0.3), make_config(epochs=12, stop_patience=3)
+    whole = LockstepTrainer(config, data)
+    for _ in range(4):
+        whole.step()
+    fewer = LockstepTrainer(config, {1: data[1]})
+    fewer.load_state_dict(whole.state_dict())
+    assert fewer.epoch == 4
+    assert outcomes(finish(fewer)) == {1: outcomes(finish(whole))[1]}
+
+
+def test_the_failure_of_a_split_that_is_left_out_is_left_out_too(make_config, make_data):
+    data = make_data(splits=2)
+    dirty = {0: data[0], 1: replace(data[1], streams=poison(data[1], data[1].train[0]))}
+    dirty[0] = replace(data[0], streams=dirty[1].streams)
+    lockstep = LockstepTrainer(make_config(), dirty)
+    state = lockstep.state_dict() | {"failures": {1: "why"}}
+    fewer = LockstepTrainer(make_config(), {0: dirty[0]})
+    fewer.load_state_dict(state)
+    assert fewer.failures == {}

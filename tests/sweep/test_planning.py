@@ -2,17 +2,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from orchestrator.data.manifest import Manifest
 from orchestrator.errors import InputError
-from orchestrator.specs import trial_key
+from orchestrator.specs import plain, trial_key
 from orchestrator.store.failures import Failure
+from orchestrator.store.sweeps import Suggestion, SweepEntry
 from orchestrator.sweep.cost import estimate, sample
 from orchestrator.sweep.identity import embedding_key
-from orchestrator.sweep.plan import Inventory, Plan, make_plan
+from orchestrator.sweep.plan import Inventory, Plan
+from orchestrator.sweep.planning import make_plan
 from orchestrator.sweep.space import Space, load_space
 
 MIDS = tuple(f"tr{i}" for i in range(10))
@@ -60,7 +63,7 @@ def test_an_empty_workspace_lacks_everything_and_counts_a_shared_set_once(space:
     facts = make_plan(space, MANIFEST, EMPTY).to_json()
     assert (facts["configs"], facts["trials"], facts["embedding_sets"], facts["decode_passes"]) == (4, 8, 2, 1)
     assert facts["missing"] == {"rows": 20, "embedding_sets": 2, "trials": 8}
-    assert facts["cached"] == {"rows": 0, "embedding_sets": 0, "trials": 0}
+    assert facts["cached"] == {"rows": 0, "embedding_sets": 0, "trials": 0, "pruned_trials": 0}
     assert [s["configs"] for s in facts["sets"]] == [2, 2]
     assert facts["without_sharing"] == {"decode_passes": 4, "backbone_passes": 4}
 
@@ -252,3 +255,115 @@ def test_shots_that_are_known_cost_nothing(space: Space) -> None:
 def test_a_sample_is_spread_evenly() -> None:
     assert sample([str(i) for i in range(100)], 4) == ["0", "25", "50", "75"]
     assert sample(["a", "b"], 4) == ["a", "b"]
+
+
+SEARCH = """
+fixed: {{backbone: resnet_2d, training: {{epochs: 20}}}}
+grid: {{clips_per_snippet: [5]}}
+search:
+  configs: {configs}
+  seed: {seed}
+  pruner: asha
+  ranges:
+    clips_per_snippet: {{integer: [1, {most}]}}
+    aggregator: [{aggregators}]
+"""
+
+
+def search_of(tmp_path: Path, configs: int = 4, seed: int = 0, most: int = 40, aggregators: str = "mean, gru") -> Space:
+    text = SEARCH.format(configs=configs, seed=seed, most=most, aggregators=aggregators)
+    return space_of(tmp_path, text)
+
+
+def drawn_in(space: Space, values: list[dict[str, Any]], first: int = 0) -> dict[str, tuple[Suggestion, ...]]:
+    """What the search of `space` would have kept of these draws."""
+    (search,), plan = space.searches, make_plan(space, MANIFEST, full(space))
+    identity = search.spec.identity(space.name, search.table)
+    found = []
+    for number, drawn in enumerate(values, first):
+        placed = plan.place(search.build(drawn), (search.table,), identity)
+        entry = SweepEntry(plain(placed.config), placed.key, placed.embedding_keys, placed.tables, {})
+        found.append(Suggestion(search.table, identity, search.space, number, drawn, entry))
+    return {search.table: tuple(found)}
+
+
+VALUES = [{"clips_per_snippet": n, "aggregator": a} for n, a in ((5, "transformer"), (7, "gru"), (30, "mean"))]
+
+
+def test_a_search_asks_for_its_sets_and_counts_what_it_has_still_to_draw(tmp_path: Path) -> None:
+    plan = make_plan(search_of(tmp_path), MANIFEST, EMPTY)
+    facts = plan.to_json()
+    assert (facts["configs"], facts["trials"], facts["embedding_sets"]) == (5, 10, 1)
+    assert facts["missing"]["trials"] == 10 and plan.to_draw == 4 and not plan.finished
+    assert facts["searches"][0]["to_draw"] == 4
+    assert plan.to_decode == MIDS
+    assert plan.table_counts()["space"]["configs"] == 5
+
+
+def test_what_a_search_drew_is_planned_like_a_grid_and_pruned_counts_for_it_alone(tmp_path: Path) -> None:
+    space = search_of(tmp_path, aggregators="mean, gru, transformer")
+    inventory = replace(full(space), suggestions=drawn_in(space, VALUES))
+    plan = make_plan(space, MANIFEST, inventory)
+    assert [d.number for d in plan.searches[0].drawn] == [0, 1, 2] and plan.to_draw == 1
+    assert len(plan.configs) == 3, "the grid's config is the first that was drawn"
+    shared, second = plan.searches[0].drawn[0].plan, plan.searches[0].drawn[1].plan
+    assert shared.key in {c.key for c in plan.grid} and second.key not in {c.key for c in plan.grid}
+    identity = plan.searches[0].identity
+    pruned = {t.key: identity for t in (*shared.trials, *second.trials) if t.key}
+    again = make_plan(space, MANIFEST, replace(inventory, pruned=pruned))
+    states = {c.key: c.finished for c in again.configs}
+    assert states[second.key] and not states[shared.key], "a grid wants its configs trained to the end"
+    other = make_plan(space, MANIFEST, replace(inventory, pruned=dict.fromkeys(pruned, "another search")))
+    assert not any(c.finished for c in other.configs)
+
+
+def test_a_config_that_was_pruned_on_some_splits_only_is_not_pruned(tmp_path: Path) -> None:
+    space = search_of(tmp_path)
+    inventory = replace(full(space), suggestions=drawn_in(space, VALUES[1:]))
+    plan = make_plan(space, MANIFEST, inventory)
+    first = plan.searches[0].drawn[0].plan.trials[0].key
+    assert first is not None
+    again = make_plan(space, MANIFEST, replace(inventory, pruned={first: plan.searches[0].identity}))
+    assert [t.finished for t in again.searches[0].drawn[0].plan.trials] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("edit", "kept"),
+    [
+        ({"configs": 9}, [0, 1, 2]),
+        ({"configs": 2}, [0, 1]),
+        ({"most": 10}, [0, 1]),
+        ({"aggregators": "gru, transformer"}, [0, 1]),
+        ({"aggregators": "gru, transformer, mean, conv"}, [0, 1, 2]),
+        ({"seed": 1}, []),
+    ],
+)
+def test_an_edited_search_keeps_what_still_belongs_to_it(tmp_path: Path, edit: dict[str, Any], kept: list[int]) -> None:
+    usual = {"aggregators": "mean, gru, transformer"}
+    before = drawn_in(search_of(tmp_path, **usual), VALUES)
+    space = search_of(tmp_path, **usual | edit)
+    (search,) = make_plan(space, MANIFEST, replace(full(space), suggestions=before)).searches
+    assert [d.number for d in search.drawn] == kept
+    assert search.left_out == 3 - len(kept)
+    assert search.to_draw == search.search.spec.configs - len(kept)
+
+
+def test_other_training_settings_are_another_search_of_other_configs(tmp_path: Path) -> None:
+    before = drawn_in(search_of(tmp_path), VALUES[1:])
+    text = SEARCH.format(configs=4, seed=0, most=40, aggregators="mean, gru").replace("epochs: 20", "epochs: 21")
+    space = space_of(tmp_path, text)
+    (search,) = make_plan(space, MANIFEST, replace(full(space), suggestions=before)).searches
+    assert not search.drawn and search.left_out == 2
+
+
+def test_videos_that_changed_since_they_were_embedded_are_named(space: Space) -> None:
+    assert make_plan(space, MANIFEST, full(space)).changed == ()
+    plan = make_plan(space, MANIFEST, replace(full(space), current=DIGESTS | {"tr3": "another"}))
+    assert plan.changed == ("tr3",)
+
+
+def test_what_a_search_has_to_draw_is_in_the_estimate(tmp_path: Path) -> None:
+    space = search_of(tmp_path, aggregators="gru")
+    work = {i.kind: i.units for i in estimate(make_plan(space, MANIFEST, full(space)), {}, {}, frozenset()).items}
+    drawn = work["train gru drawn by a search"]
+    assert 4 * 2 * 20 * 10 * 1 <= drawn <= 4 * 2 * 20 * 10 * 40

@@ -1,0 +1,249 @@
+"""Configs trained on Ray Tune as a source hands them out: a list of them, or a search that draws and prunes.
+
+Tune schedules and is never the record: a worker writes each trial's result into the ledger the moment the config is
+done, and what a run lacks is found by asking the ledger again. So nothing of Tune's own notes is read back.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import ray
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from orchestrator.engine.hub import start_hub
+from orchestrator.engine.jobs import ConfigJob, TrainingData, make_record
+from orchestrator.engine.session import Resources
+from orchestrator.engine.worker import MEMORY_ADVICE, ConfigTrainable, SweepJob
+from orchestrator.errors import StoreError
+from orchestrator.progress import Step
+from orchestrator.store.workspace import Workspace
+
+
+class Source(Protocol):
+    """Where configs come from. What its methods raise ends the run and reaches its caller as it is."""
+
+    def next(self) -> ConfigJob | None:
+        """The config to train next; None: there is nothing more to draw."""
+
+    def judge(self, job: ConfigJob, reports: Mapping[int, float]) -> str | None:
+        """Why the config is pruned, None where it goes on. `reports`: the cross-split mean by milestone up to now."""
+
+    def finished(self, job: ConfigJob) -> None:
+        """The config has a record, done, pruned or failed, of each of its trials."""
+
+
+def search(
+    source: Source,
+    data: TrainingData,
+    workspace: Workspace,
+    resources: Resources,
+    step: Step,
+    finished: Callable[[ConfigJob], None],
+    training: Callable[[list[str]], None],
+    *,
+    concurrent: int | None,
+    gpus: float,
+) -> None:
+    """Trains what `source` gives until it gives nothing more and the last config has ended.
+
+    At most `concurrent` configs are out at once, None: as many as can run; with 1 the next is drawn only when the
+    one before has its records and `source` knows it. `gpus` is the share of a GPU that a config takes where there are
+    GPUs. `finished` is called with each config that ends, `training` again and again with the keys of those that run.
+
+    Raises StoreError when the workspace refuses (the records of other configs are kept), and what `source`,
+    `finished` and `training` raise.
+    """
+    watch = _Watch(source, data, workspace, step, finished, training)
+    job = SweepJob(workspace, ray.put(data), start_hub(workspace, data), "cuda" if resources.gpus else "cpu")
+    trainable = tune.with_resources(
+        tune.with_parameters(ConfigTrainable, job=job), {"cpu": 1, "gpu": gpus if resources.gpus else 0}
+    )
+    # Tune insists on a folder for its own notes; the driver alone writes there.
+    scratch = tempfile.mkdtemp(prefix="divita-tune-")
+    try:
+        tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=_Draws(watch),
+                scheduler=_Judge(watch),
+                num_samples=-1,  # until the source ends
+                max_concurrent_trials=concurrent or slots(resources, gpus),
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[watch],
+                failure_config=tune.FailureConfig(max_failures=1),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+    except Exception as error:
+        if watch.error:  # which Tune may have wrapped
+            raise watch.error from None
+        if isinstance(error, OSError):
+            raise StoreError(f"{scratch}: Ray Tune can't keep its notes there: {error}") from error
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def slots(resources: Resources, gpus: float) -> int:
+    """Configs that the cluster can train at once."""
+    return max(1, min(resources.cpus, int(resources.gpus / gpus)) if resources.gpus else resources.cpus)
+
+
+class _Watch(tune.Callback):
+    """The driver's side of each config: who it is, what becomes of it, whom to tell.
+
+    Tune turns what its callbacks, searchers and schedulers raise into failures of trials; so the first error of our
+    own is kept here and ends the run between two steps.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        data: TrainingData,
+        workspace: Workspace,
+        step: Step,
+        finished: Callable[[ConfigJob], None],
+        training: Callable[[list[str]], None],
+    ) -> None:
+        self.source = source
+        self.error: Exception | None = None
+        self._data, self._workspace, self._step = data, workspace, step
+        self._finished, self._training = finished, training
+        self._jobs: dict[str, ConfigJob] = {}
+        self._running: dict[str, str] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Tune pickles its callbacks for its own restore, which is never used here; threads and bars can't be pickled.
+        return tune.Callback, ()
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Keeps what the block raises for the end of the step."""
+        try:
+            yield
+        except Exception as error:
+            self.error = self.error or error
+
+    def draw(self, trial_id: str) -> ConfigJob | None:
+        with self.keeping():
+            if job := self.source.next():
+                self._jobs[trial_id] = job
+                return job
+        return None
+
+    def judge(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Whether the config is pruned here; its records are then written."""
+        job = self._jobs[trial_id]
+        with self.keeping():
+            if reason := self.source.judge(job, dict(result["reports"])):
+                for split, fields in result["so_far"]:
+                    record = make_record(
+                        job, split, self._data, status="pruned", reason=reason, search=job.search, **fields
+                    )
+                    self._workspace.ledger.write(record)
+                if job.checkpoint:
+                    self._workspace.checkpoints.remove(job.checkpoint)
+                return True
+        return False
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self.error:
+            raise self.error
+        self._training([*self._running.values()])
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._running[trial.trial_id] = self._jobs[trial.trial_id].key
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._running.pop(trial.trial_id, None)
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        if note := result.get("note"):
+            self._step.note(f"{self._jobs[trial.trial_id].config.label}: {note}")
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if stop := trial.last_result.get("stop"):
+            self.error = self.error or StoreError(stop)
+            return
+        job, failed = self._jobs[trial.trial_id], trial.last_result.get("failed", 0)
+        if failed:
+            self._step.note(
+                f"failed: {job.config.label}: {failed} of {len(job.trials)} trials (`divita status` says why)"
+            )
+        self._end(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A worker that died again after it was restarted."""
+        job = self._jobs[trial.trial_id]
+        reason = f"its worker died: {_why(trial.error_file)}"
+        with self.keeping():
+            for split in job.trials:
+                record = make_record(job, split, self._data, status="failed", reason=reason)
+                self._workspace.ledger.write(record)
+        self._step.note(f"failed: {job.config.label}: {reason}")
+        self._end(trial.trial_id)
+
+    def _end(self, trial_id: str) -> None:
+        self._running.pop(trial_id, None)
+        if self.error:
+            return
+        with self.keeping():
+            job = self._jobs.pop(trial_id)
+            self._step.advance(1, job.config.label)
+            self.source.finished(job)
+            self._finished(job)
+
+
+def _why(error_file: str | None) -> str:
+    """The last line of what Tune wrote of a trial's errors, or advice where memory ran out."""
+    text = Path(error_file).read_text() if error_file and Path(error_file).exists() else ""
+    if "OutOfMemoryError" in text or "running low on memory" in text:
+        return MEMORY_ADVICE
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else "unknown"
+
+
+class _Draws(Searcher):
+    """Tune's view of the source."""
+
+    def __init__(self, watch: _Watch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def suggest(self, trial_id: str) -> Any:
+        job = self._watch.draw(trial_id)
+        return {"job": job} if job else Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """The source is told when the records are written."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """The ledger is the record."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """As `save`."""
+
+
+class _Judge(FIFOScheduler):
+    """First come, first served; a config that the source prunes at a milestone ends there."""
+
+    def __init__(self, watch: _Watch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        pruned = "reports" in result and self._watch.judge(trial.trial_id, result)
+        return str(TrialScheduler.STOP if pruned else TrialScheduler.CONTINUE)

@@ -1,0 +1,1 @@
+"""Searches: what may be drawn, what is drawn next, what is pruned. Optuna's only importer besides reporting."""
