@@ -146,7 +146,7 @@ def _read_texts(files: tuple[Path, ...]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _spread_out(record: SweepRecord) -> Iterator[Path]:
-    """The kept YAML and what it includes as files for a while; weights by relative paths mean those of the old place."""
+    """The kept YAML and what it includes, as files for a while; relative paths of weights start where they did."""
     folder = str(record.options.get("folder", ""))
     with tempfile.TemporaryDirectory() as place:
         for name, text in record.space.items():

@@ -181,7 +181,7 @@ def kill_and_resume(
                 f"{kill.epochs} epochs of others kept"
             )
             found += [f"kill {done}: {problem}" for problem in _check_decoding(command.said, lacking)]
-            found += [f"kill {done}: {problem}" for problem in _check_status(place, kill)]
+            found += [f"kill {done}: {problem}" for problem in _check_status(place)]
         with Command(*(("resume", "sweep") if resume else run), cwd=place, log=place / "last.log") as command:
             lacking = reference.lacking(workspace)
             if code := command.wait():
@@ -231,19 +231,18 @@ def _is_saved(workspace: Path) -> bool:
 
 def _describe(after: float, command: Command, workspace: Path, watch: EpochWatch) -> Kill:
     told = _told(workspace)
-    phase = str(told["phase"]) if told.get("process") == command.process.pid else "before or after the work"
+    holds = told.get("holder", {}).get("process") == command.process.pid
+    phase = str(told["phase"]) if holds else "before or after the lock"
     stored, trials = len(rows(workspace)), len(finished_trials(workspace))
     return Kill(after, phase, stored, trials, sum(watch.epochs().values()))
 
 
 def _told(workspace: Path) -> dict[str, Any]:
     """What the driver said last of what it does; it can't take that back when it is killed."""
-    for name in ("driver.json", "running.json"):
-        try:
-            return dict(json.loads((workspace / "sweeps" / "sweep" / name).read_text()))
-        except FileNotFoundError:
-            continue
-    return {}
+    try:
+        return dict(json.loads((workspace / "sweeps" / "sweep" / "driver.json").read_text()))
+    except FileNotFoundError:
+        return {}
 
 
 def _check_decoding(said: str, lacking: set[str]) -> list[str]:
@@ -254,7 +253,7 @@ def _check_decoding(said: str, lacking: set[str]) -> list[str]:
     return []
 
 
-def _check_status(place: Path, kill: Kill) -> list[str]:
+def _check_status(place: Path) -> list[str]:
     """`divita status` counts what is there and knows that nothing runs."""
     if not _is_saved(place / "workspace"):
         return []
@@ -265,8 +264,8 @@ def _check_status(place: Path, kill: Kill) -> list[str]:
     except ValueError:
         return [f"status: {command.said}"]
     found = [f"status: takes the dead driver for alive: {told['activity']}"] if told["activity"] else []
-    counted = told["done"] + told.get("pruned", 0)
-    return found + ([f"status: counts {counted} trials, not {kill.trials}"] if counted != kill.trials else [])
+    done = len([*place.glob("workspace/ledger/*.json")])
+    return found + ([f"status: counts {told['done']} trials done, not {done}"] if told["done"] != done else [])
 
 
 def main() -> None:

@@ -1,14 +1,20 @@
-"""What a sweep's report says of the weights behind its vectors."""
+"""A sweep opened, kept and opened again; and what its report says of the weights behind its vectors."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
+from orchestrator.driver.options import RunOptions
+from orchestrator.driver.prepare import check_space
+from orchestrator.errors import StoreError
+from orchestrator.results import THE_AUTHORS, weights_used
 from orchestrator.specs import BackboneSpec, ClipSpec, Config, EmbeddingSpec, TimeSformerSpec, plain
 from orchestrator.store.sweeps import SweepEntry
 from orchestrator.store.workspace import Workspace
-from orchestrator.results import THE_AUTHORS, weights_used
+from orchestrator.study import Study
 from orchestrator.sweep.identity import embedding_identity
 
 
@@ -32,3 +38,76 @@ def test_weights_are_named_by_their_file_and_published_vectors_by_their_authors(
         "resnet_2d": "random, untrained",
         "frames": "file jx_vit_base_p16_224-80ecf9dd.pth",
     }
+
+
+SPACE = """
+include: [parts/more.yaml]
+fixed: {backbone: resnet_2d, weights: net.pth}
+grid: {aggregator: [mean, gru]}
+"""
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """A study opened by relative paths, as commands do it, with overrides and an include."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "net.pth").write_bytes(b"weights")
+    (tmp_path / "space.yaml").write_text(SPACE)
+    (tmp_path / "parts" / "more.yaml").write_text("name: more\nfixed: {backbone: resnet_2d, weights: net.pth}\n")
+    (tmp_path / "trailers.csv").write_text(manifest_text())
+    for i in range(12):
+        (tmp_path / f"v{i}.mp4").write_bytes(b"video")
+    return Study.open("space.yaml", "trailers.csv", "workspace", {"training.epochs": 3})
+
+
+def manifest_text(**genres: str) -> str:
+    rows = []
+    for i in range(12):
+        labels = genres.get(f"t{i}", f"{i % 2},{(i // 2) % 2}")
+        rows.append(f"t{i},v{i}.mp4,{labels},{0 if i < 8 else i % 2 + 1}")
+    return "\n".join(["mid,path,action,drama,split0", *rows]) + "\n"
+
+
+def test_a_sweep_is_opened_again_from_its_own_copies_whatever_became_of_the_files(
+    opened: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = opened.plan()
+    opened.save(plan, RunOptions(results="here", cpus=2).keep("run"))
+    for path in ("space.yaml", "parts/more.yaml", "trailers.csv", "v3.mp4"):
+        (tmp_path / path).unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    workspace = Workspace(tmp_path / "workspace")
+    record = workspace.sweeps.load("space")
+    again = Study.reopen(record, workspace)
+    assert again.space.configs == opened.space.configs and again.space.tables_of() == opened.space.tables_of()
+    assert again.manifest.paths == opened.manifest.paths
+    assert [c.key for c in again.plan().configs] == [c.key for c in plan.configs]
+    assert RunOptions.kept(record.options) == RunOptions(results=str(tmp_path / "here"), cpus=2)
+    again.save(again.plan(), record.options)
+    assert workspace.sweeps.load("space").space == record.space, "and once more"
+
+
+def test_other_labels_are_noticed_and_named_and_a_moved_video_is_not(opened: Study, tmp_path: Path) -> None:
+    opened.save(opened.plan(), {"command": "run"})
+    assert opened.changes() == []
+    (tmp_path / "trailers.csv").write_text(manifest_text(t5="0,1"))
+    again = Study.open("space.yaml", "trailers.csv", "workspace")
+    assert again.changes() == ["labels of 1 trailer changed (t5: +drama -action)"]
+
+
+def test_secrets_and_one_time_options_are_not_kept() -> None:
+    kept = RunOptions(retry_failed=True, tracking_uri="https://me:secret@host").keep("run")
+    assert "secret" not in str(kept) and not RunOptions.kept(kept).retry_failed
+    assert RunOptions.kept(RunOptions(tracking_uri="https://host").keep("run")).tracking_uri == "https://host"
+
+
+def test_embeddings_that_do_not_fit_on_the_disk_are_refused_before_the_first_trailer(
+    opened: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = opened.plan()
+    check_space(opened, plan)
+    monkeypatch.setattr(type(opened.workspace.root), "free_bytes", lambda self: 1000)
+    with pytest.raises(StoreError, match=r"take about .* but 1\.0 kB are free|take about"):
+        check_space(opened, plan)

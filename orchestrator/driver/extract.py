@@ -27,6 +27,7 @@ def extract_missing(
     reused = _vectors_cached(workspace, plan)
     if not todo:
         return ExtractionCounts(vectors_reused=reused, failures=list(plan.failed))
+    check_space(study, plan)
     wanted = [s for s in plan.sets if plan.computable(s)]
     for s in wanted:
         workspace.embeddings.write_spec(s.key, embedding_identity(s.spec))

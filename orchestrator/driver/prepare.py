@@ -25,7 +25,7 @@ from orchestrator.sweep.plan import Plan
 def hold(study: Study, progress: Progress, phase: str = "planning") -> Iterator[SweepLock]:
     """Holds the sweep's lock. Raises SweepBusy that names the driver which has it."""
     lock = study.workspace.lock(study.space.name)
-    if dead := lock.acquire(phase):
+    if dead := lock.acquire(phase, watching=progress.say):
         progress.say(f"{study.space.name}: {dead} ended without a word; this run goes on where it was")
     try:
         yield lock

@@ -13,7 +13,6 @@ from orchestrator.driver.train import Trainer
 from orchestrator.progress import Progress
 from orchestrator.results import sweep_configs
 from orchestrator.study import Study
-from orchestrator.sweep.plan import Plan
 
 if TYPE_CHECKING:
     from orchestrator.engine.extraction import ExtractionCounts

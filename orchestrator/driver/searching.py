@@ -1,7 +1,7 @@
 """A search as it runs: draws configs, judges and learns from them, each time from what the workspace holds.
 
-Knows no Ray; `engine.search` asks it. Every draw is kept before it is trained, and what is known of a config comes from
-the ledger, so that a search that was killed knows exactly what it knew: one that runs a config at a time repeats itself.
+Knows no Ray; `engine.search` asks it. Every draw is kept before it is trained, and what is known of a config comes
+from the ledger. So a search that was killed knows what it knew, and one that runs a config at a time repeats itself.
 """
 
 from __future__ import annotations

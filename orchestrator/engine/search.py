@@ -62,7 +62,8 @@ def search(
     `finished` and `training` raise.
     """
     watch = _Watch(source, data, workspace, step, finished, training)
-    job = SweepJob(workspace, ray.put(data), start_hub(workspace, data), "cuda" if resources.gpus else "cpu")
+    hub = start_hub(workspace, data)
+    job = SweepJob(workspace, ray.put(data), hub, "cuda" if resources.gpus else "cpu")
     trainable = tune.with_resources(
         tune.with_parameters(ConfigTrainable, job=job), {"cpu": 1, "gpu": gpus if resources.gpus else 0}
     )
@@ -94,6 +95,7 @@ def search(
             raise StoreError(f"{scratch}: Ray Tune can't keep its notes there: {error}") from error
         raise
     finally:
+        ray.kill(hub)  # or its sets would fill the object store beside those of the next hub
         shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -246,4 +248,6 @@ class _Judge(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         pruned = "reports" in result and self._watch.judge(trial.trial_id, result)
+        if self._watch.error:
+            return str(TrialScheduler.NOOP)  # without a verdict it must not go on
         return str(TrialScheduler.STOP if pruned else TrialScheduler.CONTINUE)

@@ -67,7 +67,8 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
     }
     _keep_to_loopback(address is None)
     if address is None:
-        options |= {"include_dashboard": False, "_node_ip_address": LOOPBACK, "num_cpus": cpus}
+        # `local`, or Ray would join a cluster that somebody started on this machine.
+        options |= {"address": "local", "include_dashboard": False, "_node_ip_address": LOOPBACK, "num_cpus": cpus}
     else:
         # The nodes run this very code, whatever version is installed there.
         package = str(Path(__file__).resolve().parents[1])

@@ -6,7 +6,8 @@ A mean over fewer splits than the sweep has is never formed: such a row carries 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ class Row:
     (`failed: NaN loss`, `pruned: …` or `missing`). `marks` are letters of MARKS. `parameters` counts backbones and
     head, `multiply_adds` those of one snippet. `trials` has the trial keys of the splits that are done, `histories`
     their epochs (`epoch`, `train_loss`, `val_loss`, `val_uAP`, …) and `best_epochs` the evaluated ones; `cut_short` has
-    the epochs of the splits that a search pruned.
+    the epochs of the splits that a search pruned, `number` says as which one drew it.
     """
 
     key: str
@@ -103,6 +104,7 @@ class Row:
     histories: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     best_epochs: Mapping[int, int] = field(default_factory=dict)
     cut_short: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    number: int | None = None
     seconds: float = 0.0
     commits: tuple[str, ...] = ()
     versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -187,6 +189,7 @@ def _row(config: SweepConfig, trials: Mapping[int, TrialRecord | None], trailers
         histories={split: r.history for split, r in done.items()},
         best_epochs={split: r.best_epoch for split, r in done.items() if r.best_epoch is not None},
         cut_short={split: r.history for split, r in pruned.items()},
+        number=config.number,
         seconds=float(sum(r.seconds for r in trained)),
         commits=tuple(dict.fromkeys(r.commit for r in present if r.commit)),
         versions=_versions(present),
@@ -278,7 +281,18 @@ def pruned_last(rows: Sequence[Row]) -> list[Row]:
 
 
 def distinct_labels(configs: Sequence[SweepConfig] | Sequence[Row]) -> list[str]:
-    """Labels that tell the configs apart: what varies and is not in a label is appended (`heads=2`, `random`)."""
+    """Labels that tell the configs apart: what varies and is not in a label is appended (`heads=2`, `random`).
+
+    A config that a search drew differs from the others in everything and goes by its number (`#17`), as long as no
+    other search of the sweep has drawn such a config as the same.
+    """
+    numbered = [None if c.number is None else f"{c.label} #{c.number}" for c in configs]
+    taken = Counter(numbered)
+    spelt = _spell_out([c for c, label in zip(configs, numbered, strict=True) if label is None or taken[label] > 1])
+    return [label if label and taken[label] == 1 else next(spelt) for label in numbered]
+
+
+def _spell_out(configs: Sequence[SweepConfig | Row]) -> Iterator[str]:
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for config in configs:
         groups.setdefault(config.label, []).append(config.settings)
@@ -286,10 +300,8 @@ def distinct_labels(configs: Sequence[SweepConfig] | Sequence[Row]) -> list[str]
         label: [n for n in dict.fromkeys(n for g in group for n in g) if len({g.get(n) for g in group}) > 1]
         for label, group in groups.items()
     }
-    return [
-        " ".join([config.label, *(_named(n, config.settings[n]) for n in varied[config.label] if n in config.settings)])
-        for config in configs
-    ]
+    for c in configs:
+        yield " ".join([c.label, *(_named(n, c.settings[n]) for n in varied[c.label] if n in c.settings)])
 
 
 def _named(name: str, value: Any) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from orchestrator.errors import InputError
 from orchestrator.reporting.aggregate import Row, distinct_labels, varied_axes
-from orchestrator.reporting.axes import describe
+from orchestrator.reporting.axes import SPELT_OUT, describe
 
 BY_VALIDATION = "chosen by mean validation uAP at the evaluated epoch, not by the test parts"
 BY_TEST = "chosen by mean test uAP, since some configs have no validation history: read it as optimistic"
@@ -61,13 +61,15 @@ def best_each(rows: Sequence[Row], name: str, count: int | None = None) -> tuple
 def short_labels(rows: Sequence[Row]) -> tuple[dict[str, str], str]:
     """Config key -> backbone and what is unlike most of the rows (`swin_3d, 4 fps`); and what most of them have.
 
-    Labels stay distinct: where two would not be, they are those of the tables.
+    Labels stay distinct: where two would not be, they are those of the tables. What a search drew goes by its number.
     """
-    varied = [n for n in varied_axes(rows) if n != "backbone"]
-    if "weights" in varied and not _varies_within(rows, "backbone", "weights"):
+    listed = [r for r in rows if r.number is None]
+    varied = [n for n in varied_axes(listed) if n != "backbone"]
+    if "weights" in varied and not _varies_within(listed, "backbone", "weights"):
         varied.remove("weights")
-    usual = {n: value for n in varied if (value := _majority(rows, n)) is not None}
-    labels = {r.key: _label(r, varied, usual) for r in rows}
+    usual = {n: value for n in varied if (value := _majority(listed, n)) is not None}
+    spelt = [n for n in varied_axes(rows) if n in SPELT_OUT and n != "backbone"]
+    labels = {r.key: _label(r, varied, usual) if r.number is None else _label_drawn(r, spelt) for r in rows}
     shared = {label for label, count in Counter(labels.values()).items() if count > 1}
     long = dict(zip((r.key for r in rows), distinct_labels(rows), strict=True))
     distinct = {key: long[key] if label in shared else label for key, label in labels.items()}
@@ -77,6 +79,12 @@ def short_labels(rows: Sequence[Row]) -> tuple[dict[str, str], str]:
 def _label(row: Row, varied: Sequence[str], usual: Mapping[str, Any]) -> str:
     named = [n for n in varied if n in row.settings and (n not in usual or row.settings[n] != usual[n])]
     return ", ".join([str(row.settings.get("backbone", row.label)), *(describe(n, row.settings[n]) for n in named)])
+
+
+def _label_drawn(row: Row, named: Sequence[str]) -> str:
+    """`#17 swin_3d, gru`: the settings that explain themselves; the others are in the tables."""
+    backbone = str(row.settings.get("backbone", row.label))
+    return ", ".join([f"#{row.number} {backbone}", *(str(row.settings[n]) for n in named if n in row.settings)])
 
 
 def _majority(rows: Sequence[Row], name: str) -> Any:

@@ -13,11 +13,21 @@ from orchestrator.reporting.inputs import Plot
 from orchestrator.reporting.placing import Box, place_labels
 from orchestrator.reporting.search_history import LOG_RATIO
 from orchestrator.reporting.searches import QUANTITIES, Drawn, SearchView
-from orchestrator.reporting.style import COLOURS, SMALL, as_sentences, data_notes, make_figure, text_width, tidy
+from orchestrator.reporting.style import (
+    COLOURS,
+    SMALL,
+    as_sentences,
+    data_notes,
+    face,
+    hollow_handle,
+    make_figure,
+    text_width,
+    tidy,
+)
 from orchestrator.search.records import COSTS, OBJECTIVES
 
-NAMED = 30
-"""Configs of the front that have room for their numbers."""
+NAMED, NAMED_APART = 30, 12
+"""Configs of the front that have room for their numbers: along a line, and scattered."""
 
 
 def draw_fronts(view: SearchView) -> list[Plot]:
@@ -39,8 +49,10 @@ def _draw_pair(view: SearchView, other: int) -> Plot:
     rest = [d for d in view.done if d not in view.front]
     points = {d.name: (_value(view, d, other), _value(view, d, 0)) for d in view.done}
     _scale(ax, [x for x, _ in points.values()], cost=names[other] in COSTS)
-    ax.scatter(*_columns(points, rest), s=22, color=COLOURS[4], alpha=0.8, linewidth=0, zorder=3)
-    ax.scatter(*_columns(points, view.front), s=40, color=COLOURS[0], edgecolor="black", linewidth=0.8, zorder=5)
+    faces = [face(d.row, COLOURS[4]) if d.row else COLOURS[4] for d in rest]
+    ax.scatter(*_columns(points, rest), s=22, c=faces, edgecolor=COLOURS[4], alpha=0.8, linewidth=0.8, zorder=3)
+    faces = [face(d.row, COLOURS[0]) if d.row else COLOURS[0] for d in view.front]
+    ax.scatter(*_columns(points, view.front), s=40, c=faces, edgecolor="black", linewidth=0.8, zorder=5)
     front = sorted(points[d.name] for d in view.front)
     style = "steps-post" if OBJECTIVES[names[other]] == "minimize" else "steps-pre"
     if joined:
@@ -49,7 +61,8 @@ def _draw_pair(view: SearchView, other: int) -> Plot:
     ax.set_ylabel(up.axis, fontsize=SMALL)
     tidy(ax, "both")
     ax.margins(0.07)
-    if len(view.front) <= NAMED:
+    named = len(view.front) <= (NAMED if joined else NAMED_APART)
+    if named:
         _label(figure, ax, view, points, front if joined else [], style)
     handles = [
         Line2D(
@@ -57,12 +70,13 @@ def _draw_pair(view: SearchView, other: int) -> Plot:
         ),
         Line2D([], [], color=COLOURS[4], marker="o", linestyle="none", markersize=5, label="beaten by another config"),
     ]
-    figure.legend(handles=handles[: 2 if rest else 1], loc="lower center", ncols=2, fontsize=SMALL, frameon=False)
+    handles = handles[: 2 if rest else 1] + ([hollow_handle()] if any("R" in r.marks for r in view.shown_rows) else [])
+    figure.legend(handles=handles, loc="lower center", ncols=3, fontsize=SMALL, frameon=False)
     caption = f"{up.sentence} against {across.name} of the done configs; the configs of the front are beaten by "
     caption += (
         "none in all objectives at once." if joined else "none in all objectives at once; they differ in others, too."
     )
-    caption += " Numbers are those of the table." if len(view.front) <= NAMED else ""
+    caption += " Numbers are those of the table." if named else ""
     caption += as_sentences(data_notes(view.shown_rows, view.rows))
     name = f"search_{view.result.table}_front" + ("" if joined else f"_{names[other]}")
     return Plot(name, title, caption, figure, search=view.result.table)

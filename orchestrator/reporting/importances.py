@@ -10,7 +10,7 @@ from orchestrator.reporting.searches import QUANTITIES, SearchView, say_conditio
 from orchestrator.reporting.style import COLOURS, SMALL, as_sentences, data_notes, fit, make_figure, text_width, tidy
 from orchestrator.search.records import Observation
 
-FEWEST = 10
+FEWEST = 15
 """Configs below which importances would be noise."""
 
 TOP = 5
@@ -76,8 +76,8 @@ def draw_importances(view: SearchView) -> list[Plot]:
     if not found:
         return []
     title = f"Importance of the drawn settings · {view.title}"
-    which = f"by their means after {importances.after} epochs" if importances.after else "done"
-    among = f"among the best {importances.best} of {importances.judged} configs {which}"
+    which = f"configs by their means after {importances.after} epochs" if importances.after else "done configs"
+    among = f"among the best {importances.best} of {importances.judged} {which}"
     notes = [" · ".join(data_notes(view.shown_rows, view.rows)), f"for being {among}"]
     conditional = {f: say_condition(view.dimension(f)) for f in found}
     if any(conditional.values()):

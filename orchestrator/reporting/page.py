@@ -26,7 +26,7 @@ from orchestrator.reporting.choose import BY_TEST, rank
 from orchestrator.reporting.inputs import ComparedRow, ComparedTable, PublishedResult, RenderedPlot, Report
 from orchestrator.reporting.notes import NOT_COMPARABLE
 from orchestrator.reporting.provenance import describe_origin
-from orchestrator.reporting.search_section import SearchSection, describe_search
+from orchestrator.reporting.search_section import JOURNAL, OPEN, SearchSection, describe_search
 from orchestrator.reporting.searches import view_searches
 from orchestrator.reporting.side_by_side import format_deviations, format_difference
 from orchestrator.reporting.style import say_incomplete
@@ -155,6 +155,9 @@ def _search(section: SearchSection, number: int, figures: Sequence[dict[str, Any
         "heading": f"Search: {section.title}",
         "summary": [{"name": name, "value": value, "detail": aside} for name, value, aside in section.summary],
         "best": section.heading,
+        "file": JOURNAL,
+        "open": OPEN,
+        "study": section.table,
         "columns": [{"name": name, "numeric": i in section.numeric} for i, name in enumerate(section.columns)],
         "lines": lines,
         "notes": section.notes,
@@ -179,7 +182,8 @@ def _section(table: ComparedTable, number: int, figures: Sequence[dict[str, Any]
         "question": table.table.question,
         "caption": f"Areas in percent, mean ± sample standard deviation over the test sets.{against}",
         "published": published,
-        "rows": [_compared(compared, best) for compared in table.rows],
+        "rows": [_compared(c, best) for c in table.rows if published or not (c.row and c.row.pruned)],
+        "pruned": 0 if published else sum(row.pruned for row in rows),
         "warnings": [note for note in table.notes if note.startswith(NOT_COMPARABLE)],
         "notes": [note for note in table.notes if not note.startswith(NOT_COMPARABLE)],
         "plots": figures,

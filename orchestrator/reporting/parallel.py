@@ -15,7 +15,7 @@ from matplotlib.colors import Normalize
 from orchestrator.reporting.importances import find_importances
 from orchestrator.reporting.inputs import Plot
 from orchestrator.reporting.searches import QUANTITIES, Drawn, SearchView, say_value
-from orchestrator.reporting.style import FAINT, SMALL, as_sentences, data_notes, fit, make_figure
+from orchestrator.reporting.style import FAINT, SMALL, WIDTH, as_sentences, data_notes, fit, make_figure, wrap
 from orchestrator.search.records import OBJECTIVES, Choice
 
 MOST = 7
@@ -81,12 +81,12 @@ def draw_parallel(view: SearchView) -> list[Plot]:
     left_out = f"{len(fields) - len(shown)} less important settings not shown" if len(shown) < len(fields) else ""
     counts = f"{len(view.done)} done configs" + (f", grey: {len(pruned)} pruned ones" if pruned else "")
     notes = [" · ".join(data_notes(view.shown_rows, view.rows)), counts, left_out]
-    figure, (left, bottom, width, height) = make_figure(title, notes, 3.3, left=0.55, right=0.95, bottom=0.75)
+    figure, (left, bottom, width, height) = make_figure(title, notes, 3.3, left=0.6, right=1.45, bottom=0.75)
     ax = figure.add_axes((left, bottom, width, height))
     ax.set_ylim(NOT_DRAWN - 0.05, 1.04)
     ax.set_xlim(-0.02, max(len(shown) - 1, 1) + 0.02)
     ax.axis("off")
-    room = width * 7.2 / max(len(shown) - 1, 1)
+    room = width * WIDTH / max(len(shown) - 1, 1)
     better = 1.0 if OBJECTIVES[name] == "maximize" else -1.0
     worst_first = sorted(zip(view.done, values, strict=True), key=lambda pair: better * pair[1])
     norm = Normalize(min(values), max(values) if max(values) > min(values) else min(values) + 1)
@@ -110,16 +110,17 @@ def draw_parallel(view: SearchView) -> list[Plot]:
             ax.annotate(
                 fitted, (x, y), (4, 0), textcoords="offset points", fontsize=SMALL - 1, va="center", bbox=box, zorder=6
             )
-        ax.text(x, NOT_DRAWN - 0.06 if conditional else -0.05, _wrap(scale.title, room), fontsize=SMALL, va="top",
-                ha="left" if x == 0 else "center", fontweight="bold")  # fmt: skip
+        heading = [fit(line, room, SMALL) for line in wrap(scale.title, 0.92 * room, bold=True)]
+        below = NOT_DRAWN - 0.06 if conditional else -0.05
+        ax.text(x, below, "\n".join(heading), fontsize=SMALL, va="top", ha="center", fontweight="bold")
         if shown[x] in conditional:
             ax.annotate(
                 "–", (x, NOT_DRAWN), (4, 0), textcoords="offset points", fontsize=SMALL, va="center", bbox=box, zorder=6
             )
-    bar = figure.add_axes((left + width + 0.35 / 7.2, bottom, 0.12 / 7.2, height))
+    bar = figure.add_axes((left + width + 0.85 / WIDTH, bottom, 0.12 / WIDTH, height))
     figure.colorbar(ScalarMappable(norm, colours), cax=bar)
     bar.tick_params(labelsize=SMALL - 1)
-    bar.set_title(_wrap(quantity.heading, 0.9), fontsize=SMALL - 1, loc="center")
+    bar.set_title("\n".join(wrap(quantity.heading, 0.9)), fontsize=SMALL - 1, loc="center")
     caption = f"Each line is a done config, dark where {quantity.name} is good; the best are drawn on top."
     caption += " Pruned configs, which have no such number, are grey." if pruned else ""
     if conditional:
@@ -156,15 +157,3 @@ def _to_scale(known: list[float], *, logarithmic: bool) -> tuple[dict[Any, float
 
 def _named(value: Any) -> bool:
     return isinstance(value, bool) or not isinstance(value, int | float)
-
-
-def _wrap(text: str, inches: float) -> str:
-    """A word a line where they don't fit beside one another; the words that are too long are cut."""
-    lines: list[str] = []
-    for word in text.split(" "):
-        joined = f"{lines[-1]} {word}" if lines else word
-        if lines and fit(joined, inches - 0.08) == joined:
-            lines[-1] = joined
-        else:
-            lines.append(fit(word, inches - 0.08))
-    return "\n".join(lines)

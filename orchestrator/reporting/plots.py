@@ -24,6 +24,7 @@ from orchestrator.reporting.style import (
     PUBLISHED_LABEL,
     SUBTITLE,
     TITLE,
+    WIDTH,
     data_notes,
     face,
     hollow_handle,
@@ -31,6 +32,7 @@ from orchestrator.reporting.style import (
     published_handle,
     say_incomplete,
     tidy,
+    wrap,
 )
 
 MAX_COLOURED = len(COLOURS)
@@ -237,7 +239,7 @@ def _finish(
     for axes in figure.axes:
         axes.tick_params(labelsize=SUBTITLE)
     ax.margins(y=0.08)
-    title = "\n".join(textwrap.wrap(f"{metric} by {plain_name(axis.name)} · {sweep}", 78))
+    title = "\n".join(wrap(f"{metric} by {plain_name(axis.name)} · {sweep}", WIDTH - 0.2, TITLE, bold=True))
     figure.suptitle(title, fontsize=TITLE, fontweight="bold", x=0.01, ha="left")
     ax.set_title("\n".join(_captions(axis, rows, bool(published))), fontsize=SUBTITLE, color="#333333", loc="left")
     handles, labels = ax.get_legend_handles_labels()

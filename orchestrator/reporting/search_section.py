@@ -5,7 +5,7 @@ Pure: text in the caller's hands, no files.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.reporting.aggregate import METRICS, Row
@@ -14,7 +14,7 @@ from orchestrator.reporting.importances import FEWEST, draw_importances, find_im
 from orchestrator.reporting.inputs import Plot
 from orchestrator.reporting.parallel import draw_parallel
 from orchestrator.reporting.search_history import draw_history, draw_learning_curves
-from orchestrator.reporting.searches import BEST, QUANTITIES, SearchView, say_value, summarise
+from orchestrator.reporting.searches import BEST, QUANTITIES, Drawn, SearchView, say_value, summarise
 from orchestrator.reporting.slices import draw_slices
 from orchestrator.reporting.tables import Cell, draw_markdown, escape, format_spread
 from orchestrator.search.records import COSTS
@@ -22,7 +22,8 @@ from orchestrator.search.records import COSTS
 JOURNAL = "optuna.log"
 """The searches as Optuna opens them: a file of the report."""
 
-HOW_TO_OPEN = f"optuna-dashboard {JOURNAL}"
+OPEN = f"optuna-dashboard {JOURNAL}"
+"""The command that shows it."""
 
 DRAW: tuple[tuple[str, Callable[[SearchView], list[Plot]]], ...] = (
     ("front", draw_fronts),
@@ -53,7 +54,7 @@ def describe_search(view: SearchView) -> SearchSection:
     """The best configs by validation, or with several objectives the front, their test scores beside."""
     shown = view.best if len(view.spec.objectives) > 1 else view.best[:BEST]
     fields = [f for f in view.fields if any(f in d.observation.values for d in shown)]
-    costs = [c for c in ("parameters", "multiply_adds") if c not in view.spec.objectives and _known(view, c)]
+    costs = [c for c in ("parameters", "multiply_adds") if c not in view.spec.objectives and _varies(shown, c)]
     quantities = [QUANTITIES[name] for name in view.spec.objectives]
     tests = [f"test {m}" for m in METRICS]
     columns = ["config", *(view.fields[f] for f in fields), *(q.heading for q in quantities), *tests]
@@ -94,7 +95,8 @@ def to_markdown(section: SearchSection) -> list[str]:
             "",
             *draw_markdown(section.columns, section.lines, section.numeric),
         ]
-    return [*lines, "", *(f"- {escape(note)}" for note in section.notes), ""]
+    opened = f"All of it for Optuna: [{JOURNAL}]({JOURNAL}), opened by `{OPEN}` (study {escape(section.table)})."
+    return [*lines, "", *(f"- {escape(note)}" for note in section.notes), "", opened, ""]
 
 
 def _explain(view: SearchView) -> list[str]:
@@ -111,11 +113,11 @@ def _explain(view: SearchView) -> list[str]:
         notes = ["No config is done yet, so there is no best one and no figure."]
     elif not find_importances(view).shares:
         notes.append(f"No importances of settings: they need {FEWEST} configs that differ in at least two settings.")
-    return [*notes, f"To look closer: `{HOW_TO_OPEN}` (study {view.result.table})."]
+    return notes
 
 
-def _known(view: SearchView, cost: str) -> bool:
-    return any(d.row and getattr(d.row, cost) is not None for d in view.best)
+def _varies(drawn: Sequence[Drawn], cost: str) -> bool:
+    return len({getattr(d.row, cost) for d in drawn if d.row}) > 1
 
 
 def _test(row: Row | None, metric: str) -> Cell:

@@ -29,8 +29,9 @@ class Quantity:
     form: str
 
     def say(self, value: float) -> str:
-        """`41.20`, `1.53`: without the unit."""
-        return format(value / self.one, self.form)
+        """`41.20`, `1,760`: without the unit, and never as a power of ten."""
+        shown = value / self.one
+        return f"{shown:,.0f}" if "g" in self.form and abs(shown) >= 100 else format(shown, self.form)
 
     @property
     def heading(self) -> str:
@@ -50,7 +51,7 @@ class Quantity:
 QUANTITIES = {
     **{m: Quantity(f"validation {m}", "%", 1.0, ".2f") for m in ("uAP", "mAP", "wAP", "sAP")},
     "val_loss": Quantity("validation loss", "", 1.0, ".4f"),
-    "multiply_adds": Quantity("multiply-adds", "G", 1e9, ",.3g"),
+    "multiply_adds": Quantity("multiply-adds", "G", 1e9, ".3g"),
     "parameters": Quantity("parameters", "M", 1e6, ",.2f"),
     "head_parameters": Quantity("head parameters", "M", 1e6, ",.3f"),
 }

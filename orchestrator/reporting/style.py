@@ -93,7 +93,7 @@ def make_figure(
     The first note, what the data is, has a line of its own where it is not empty; the others share theirs.
     Placed by hand, not by a layout engine: it takes a third of the time and the same margins everywhere.
     """
-    heading = textwrap.wrap(title, 78) or [""]
+    heading = wrap(title, WIDTH - 0.2, TITLE, bold=True)
     joined = [*notes[:1], " · ".join(filter(None, notes[1:]))]
     lines = [part for note in joined for part in textwrap.wrap(note, 108)]
     top = 0.12 + 0.2 * len(heading) + 0.155 * len(lines) + 0.12
@@ -125,6 +125,18 @@ def text_width(text: str, size: float = SMALL, *, bold: bool = False) -> float:
     font = FontProperties(weight="bold" if bold else "normal", size=size)
     width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
     return float(width)
+
+
+def wrap(text: str, inches: float, size: float = SMALL, *, bold: bool = False) -> list[str]:
+    """Lines no wider than that, broken between words; a longer word has a line of its own."""
+    lines = [""]
+    for word in text.split():
+        joined = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width(joined, size, bold=bold) > 72 * inches:
+            lines.append(word)
+        else:
+            lines[-1] = joined
+    return lines
 
 
 def fit(text: str, inches: float, size: float = SMALL) -> str:

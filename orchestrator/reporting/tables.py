@@ -54,23 +54,28 @@ class ResultsTable:
 
 
 def lay_out(rows: Sequence[Row], chance: Mapping[str, Spread] | None = None) -> ResultsTable:
-    """Choose the columns, mark the best of each metric, put pruned rows behind the others and the chance row last."""
+    """Choose the columns, mark the best of each metric, put pruned rows behind the others and the chance row last.
+
+    Where a search drew some of the rows, the first column has their numbers.
+    """
     rows = pruned_last(rows)
     axes = varied_axes(rows) or (["backbone"] if rows else [])
+    first = ["config"] if any(r.number is not None for r in rows) else []
     names = _short_names(rows)
     marked = any(r.marks for r in rows)
     best = best_means(rows)
     lines = []
     for row in rows:
-        cells = [Cell(_shown(row.settings.get(a), names)) for a in axes]
+        cells = [Cell("-" if row.number is None else f"#{row.number}")] * len(first)
+        cells += [Cell(_shown(row.settings.get(a), names)) for a in axes]
         cells += [_metric_cell(row, m, best) for m in METRICS]
         lines.append((*cells, Cell(" ".join(row.marks))) if marked else tuple(cells))
     if chance:
-        label = [Cell(CHANCE_LABEL), *[Cell("")] * (len(axes) - 1)] if axes else []
+        label = [Cell(CHANCE_LABEL), *[Cell("")] * (len(first) + len(axes) - 1)] if axes else []
         cells = [*label, *(Cell(format_spread(chance[m])) for m in METRICS)]
         lines.append((*cells, Cell("")) if marked else tuple(cells))
     constants = [(n, _shown(v, names)) for n, v in constant_settings(rows).items() if n not in axes]
-    columns = (*axes, *METRICS, *(["marks"] if marked else []))
+    columns = (*first, *axes, *METRICS, *(["marks"] if marked else []))
     notes = explain_rows(rows, distinct_labels(rows), chance)
     return ResultsTable(columns, tuple(lines), tuple(constants), tuple(notes))
 

@@ -113,7 +113,7 @@ def finite_reports(observation: Observation) -> dict[int, float]:
 def _fill(study: optuna.Study, spec: SearchSpec, observations: Sequence[Observation]) -> None:
     study.set_metric_names(list(spec.objectives))
     study.set_user_attr("search", plain(spec))
-    study.add_trials([_trial(spec, o) for o in observations if o.values])
+    study.add_trials([_trial(spec, o) for o in observations if contains(spec.dimensions, o.values)])
 
 
 def _trial(spec: SearchSpec, observation: Observation) -> FrozenTrial:

@@ -31,7 +31,7 @@ from orchestrator.store.rates import Rates
 from orchestrator.store.shots import ShotStore
 from orchestrator.store.sweeps import SweepStore
 
-FORMAT = 1
+FORMAT = 2
 """Raised by hand when an older version could no longer read the workspace."""
 
 _MARKER = "workspace.json"

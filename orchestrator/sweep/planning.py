@@ -140,13 +140,13 @@ def _plan_search(
 
 def _changed(trailers: Sequence[str], paths: Mapping[str, str | None], inventory: Inventory) -> tuple[str, ...]:
     """Trailers of which some set has vectors of another video than the one that is there now, and none of this one."""
-    found = set()
-    for rows in inventory.rows.values():
-        for mid in trailers:
-            now = inventory.current.get(mid)
-            if paths[mid] is not None and now is not None and now not in rows.get(mid, ()):
-                if any(origin(digest) == COMPUTED for digest in rows.get(mid, ())):
-                    found.add(mid)
+    with_video = {mid: now for mid in trailers if paths[mid] is not None and (now := inventory.current.get(mid))}
+    found = {
+        mid
+        for rows in inventory.rows.values()
+        for mid, now in with_video.items()
+        if now not in rows.get(mid, ()) and any(origin(digest) == COMPUTED for digest in rows.get(mid, ()))
+    }
     return tuple(mid for mid in trailers if mid in found)
 
 

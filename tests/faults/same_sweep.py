@@ -116,7 +116,7 @@ def _vectors(workspace: Workspace) -> Iterator[tuple[str, Any]]:
 def _sweep_files(workspace: Path) -> dict[str, None]:
     """What lies beside a sweep, such as the draws of a search; not what its driver says while it lives."""
     files = (path.relative_to(workspace).as_posix() for path in workspace.glob("sweeps/**/*") if path.is_file())
-    return {path: None for path in files if not path.endswith(("driver.json", "running.json"))}
+    return {path: None for path in files if not path.endswith("driver.json")}
 
 
 def _bits(array: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:

@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.reporting.style import as_sentences, count_notes, data_notes, fit, make_figure, text_width
+from orchestrator.reporting.style import (
+    TITLE,
+    WIDTH,
+    as_sentences,
+    count_notes,
+    data_notes,
+    fit,
+    make_figure,
+    text_width,
+)
 
 
 def test_what_the_data_is_comes_before_all_else(sweep, config) -> None:
@@ -49,7 +58,8 @@ def test_a_dollar_sign_is_one_and_has_a_width() -> None:
 
 
 def test_the_body_of_a_figure_is_as_high_as_asked_for_and_below_its_heading() -> None:
-    figure, (_, bottom, _, height) = make_figure("A title " * 20, ["", "a note " * 40], 3.0)
+    figure, (_, bottom, _, height) = make_figure("A title " * 30, ["", "a note " * 40], 3.0)
     inches = figure.get_size_inches()[1]
     assert height * inches == pytest.approx(3.0) and bottom + height < 0.9
-    assert figure.get_suptitle().count("\n") == 2
+    lines = figure.get_suptitle().split("\n")
+    assert len(lines) == 3 and all(text_width(line, TITLE, bold=True) < 72 * WIDTH for line in lines)

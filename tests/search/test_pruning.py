@@ -42,11 +42,11 @@ def test_asha_keeps_only_the_best_while_there_are_few() -> None:
 
 
 def test_asha_judges_every_rung_among_those_that_reached_it() -> None:
-    others = [config(n, "pruned", at3=60.0) for n in range(9)] + [config(9, "done", at3=70.0, at9=70.0)]
-    mine = config(20, "running", at3=1.0, at9=71.0)
-    assert judge(ASHA, mine, others) is None, "what it was worth on a rung that it passed is over"
+    others = [config(n, "pruned", at3=60.0) for n in range(9)] + [config(9, "done", at3=70.0, at9=50.0)]
+    # What it was worth on a rung that it passed is over, and those who never came here are no rivals.
+    assert judge(ASHA, config(20, "running", at3=1.0, at9=51.0), others) is None
     assert "after 9 epochs is not among the best third of 2 configs" in str(
-        judge(ASHA, config(20, "running", at3=90.0, at9=69.0), others)
+        judge(ASHA, config(20, "running", at3=90.0, at9=49.0), others)
     )
 
 

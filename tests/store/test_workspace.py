@@ -64,8 +64,8 @@ def test_a_remote_workspace_needs_a_tracking_server() -> None:
 def test_a_workspace_of_another_layout_is_refused(uri: str) -> None:
     space = Workspace(uri)
     space.check_writable()
-    space.root.write_bytes("workspace.json", json.dumps({"format": 2}).encode())
-    with pytest.raises(StoreError, match=r"workspace\.json: format: 2 is not 1"):
+    space.root.write_bytes("workspace.json", json.dumps({"format": 3}).encode())
+    with pytest.raises(StoreError, match=r"workspace\.json: format: 3 is not 2"):
         Workspace(uri)
 
 

@@ -87,16 +87,17 @@ def test_of_too_many_combinations_all_pairs_are_tried() -> None:
 
 
 def test_pairs_are_tried_only_where_their_conditions_hold() -> None:
+    conditions = tuple((f"field{i}", (3,)) for i in range(5))
     dimensions = (
         *(Dimension(f"field{i}", Choice((0, 1, 2, 3))) for i in range(8)),
-        Dimension("rare", Choice((0, 1)), (("field0", (3,)), ("field1", (2,)))),
+        Dimension("rare", Choice((0, 1)), conditions),
+        Dimension("rarer", Choice((0, 1)), (("rare", (1,)),)),
     )
     tried: list[dict[str, int]] = []
     check_drawable(dimensions, tried.append, lambda field: "a.yaml:1")
-    with_rare = [v for v in tried if "rare" in v]
-    assert {(v["rare"], v["field7"]) for v in with_rare} == {(r, f) for r in (0, 1) for f in range(4)}
-    assert all((v["field0"], v["field1"]) == (3, 2) for v in with_rare)
-    assert all(("rare" in v) == ((v["field0"], v["field1"]) == (3, 2)) for v in tried)
+    assert {(v["rarer"], v["field7"]) for v in tried if "rarer" in v} == {(r, f) for r in (0, 1) for f in range(4)}
+    assert all(("rare" in v) == all(v[f] == 3 for f, _ in conditions) for v in tried)
+    assert all(("rarer" in v) == (v.get("rare") == 1) for v in tried)
 
 
 def test_of_a_range_both_ends_are_tried_and_of_a_short_one_all() -> None:
