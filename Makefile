@@ -7,10 +7,10 @@ BIN := .venv/bin
 demo: .venv/.ready
 	$(BIN)/divita demo
 
-# The order of the folders is the order of the tests: the end-to-end sweep comes last.
+# Two files of tests at a time; then, alone on the machine, what runs whole sweeps and kills their processes.
 test: .venv/.ready
-	$(BIN)/python -m pytest tests --ignore=tests/end_to_end --ignore=tests/benchmarks
-	$(BIN)/python -m pytest tests/end_to_end
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests --ignore=tests/end_to_end --ignore=tests/faults --ignore=tests/benchmarks
+	$(BIN)/python -m pytest tests/end_to_end tests/faults
 
 lint: .venv/.ready
 	$(BIN)/ruff format --check .

@@ -278,9 +278,9 @@ def main() -> None:
     except DivitaError as error:
         print("\n".join(f"divita: {line}" for line in str(error).splitlines()), file=sys.stderr)
         sys.exit(error.exit_code)
-    except (SystemExit, Stopped):
+    except (SystemExit, Stopped) as end:
         number = stopper.number
-        if number is None:
+        if number is None or (isinstance(end, SystemExit) and not end.code):  # Ctrl-C is how the UI is left
             raise
         print("divita: stopped; the same command, or `divita resume`, goes on where this one was", file=sys.stderr)
         sys.exit(128 + number)

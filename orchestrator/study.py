@@ -1,4 +1,4 @@
-"""A search space on a manifest in a workspace: opened and checked, planned, kept, and opened again from what was kept."""
+"""A search space on a manifest in a workspace: opened, checked, planned, kept, and opened again from what was kept."""
 
 from __future__ import annotations
 

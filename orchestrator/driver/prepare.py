@@ -40,10 +40,10 @@ def plan_again(study: Study, options: RunOptions, progress: Progress) -> Plan:
     plan = study.plan()
     torn = study.workspace.ledger.verify([t.key for t in plan.trials if t.done and t.key])
     if torn:
-        progress.say(f"{len(torn)} trials had torn records ({some(torn)}); they are trained again")
+        progress.say(f"torn records of trials, which are trained again: {some(torn)}")
         plan = study.plan()
     if plan.changed:
-        progress.say(f"the videos of {len(plan.changed)} trailers changed ({some(plan.changed)}): embedded again")
+        progress.say(f"videos that changed and are embedded again: {some(plan.changed)}")
     check_failures(plan.failed, failure_limit(study, options))
     return plan
 

@@ -286,9 +286,10 @@ def distinct_labels(configs: Sequence[SweepConfig] | Sequence[Row]) -> list[str]
     A config that a search drew differs from the others in everything and goes by its number (`#17`), as long as no
     other search of the sweep has drawn such a config as the same.
     """
-    numbered = [None if c.number is None else f"{c.label} #{c.number}" for c in configs]
+    every: list[SweepConfig | Row] = list(configs)
+    numbered = [None if c.number is None else f"{c.label} #{c.number}" for c in every]
     taken = Counter(numbered)
-    spelt = _spell_out([c for c, label in zip(configs, numbered, strict=True) if label is None or taken[label] > 1])
+    spelt = _spell_out([c for c, label in zip(every, numbered, strict=True) if label is None or taken[label] > 1])
     return [label if label and taken[label] == 1 else next(spelt) for label in numbered]
 
 

@@ -1,4 +1,4 @@
-"""How long `divita run` takes on a finished sweep, and `divita plan` on a large one: python tests/benchmarks/bench_noop.py
+"""Times `divita run` on a finished sweep and `divita plan` on a large one: python tests/benchmarks/bench_noop.py
 
 A sweep of 334 configs x 3 splits is finished by records that this script writes; nothing is trained. Then the real
 commands run, each in a process of its own: the first brings MLflow and the report up to date, the second has nothing
@@ -62,7 +62,7 @@ def open_study(folder: Path, name: str, configs: int) -> Study:
     )
     study = Study.open(folder / f"{name}.yaml", folder / "manifest.csv", folder / "workspace")
     key = embedding_key(study.space.configs[0].streams[0])
-    if key not in study.workspace.embeddings.keys():
+    if not study.workspace.embeddings.digests(key):
         rows = [EmbeddingRow(mid, f"digest-{mid}", np.ones((4, 8), np.float32)) for mid in study.manifest.mids]
         study.workspace.embeddings.write_part(key, rows)
     return study

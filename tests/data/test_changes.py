@@ -38,12 +38,15 @@ def test_a_manifest_that_only_moved_or_was_sorted_has_not_changed() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"labels": np.array([[1, 1], [0, 1], [0, 1], [0, 1]], np.uint8)}, "labels of 2 trailers changed (a: +drama, c: -action)"),
+        (
+            {"labels": np.array([[1, 1], [0, 1], [0, 1], [0, 1]], np.uint8)},
+            "labels of 2 trailers changed (a: +drama, c: -action)",
+        ),
         ({"splits": np.array([[2], [0], [1], [2]], np.int8)}, "split 0: 1 trailer moved (a: train to test)"),
-        ({"mids": ("a", "b", "c", "d")}, '1 trailer new (b)'),
+        ({"mids": ("a", "b", "c", "d")}, "1 trailer new (b)"),
         ({"genres": ("action", "horror")}, "the genres were action, drama"),
         ({"splits": np.zeros((4, 2), np.int8)}, "there were 1 splits and are 2"),
     ],
-)  # fmt: skip
+)
 def test_each_change_is_named(change: dict[str, object], said: str) -> None:
     assert said in describe_changes(MANIFEST, replace(MANIFEST, **change))

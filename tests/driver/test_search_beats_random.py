@@ -141,9 +141,7 @@ def test_a_pruned_search_comes_closer_to_the_optimum_than_random_search_at_equal
         by_chance, spent = bench.search("random", "none", seed, most_epochs=epochs)
         assert spent <= epochs < CONFIGS * EPOCHS / 2, "pruning saves more than half of the epochs"
         gaps.append((bench.optimum - found, bench.optimum - by_chance))
-        print(
-            f"seed {seed}: optimum {bench.optimum:.1f}; in {epochs} epochs {found:.2f}, at random {by_chance:.2f}"
-        )
+        print(f"seed {seed}: optimum {bench.optimum:.1f}; in {epochs} epochs {found:.2f}, at random {by_chance:.2f}")
     pruned, random = np.array(gaps).T
     assert pruned.mean() < random.mean(), gaps
     assert (pruned <= random).sum() >= 4, gaps

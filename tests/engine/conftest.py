@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from orchestrator import Workspace
 from orchestrator.data.stratify import stratify
@@ -15,6 +16,8 @@ from orchestrator.engine.session import Resources, ray_session
 from orchestrator.specs import BackboneSpec, ClipSpec, Config, EmbeddingSpec, MeanSpec, TrainSpec, key_of
 from orchestrator.store.embeddings import EmbeddingRow
 from orchestrator.store.ledger import TrialRecord
+from orchestrator.training.lockstep import LockstepTrainer
+from orchestrator.training.records import SplitData, TrialResult
 
 TRAILERS, GENRES, WIDTH = 40, ("action", "comedy", "drama"), 1024
 SET = EmbeddingSpec(ClipSpec("seq", 24), BackboneSpec("shufflenet_2d", "random"))
@@ -53,7 +56,23 @@ class Prepared:
 
     def scores(self, jobs: Sequence[ConfigJob]) -> dict[str, Any]:
         """All that two runs of the same configs must agree on, by trial."""
-        return {r.key: comparable(r) for job in jobs for r in self.records(job).values()}
+        return {r.key: comparable(r.status, r) for job in jobs for r in self.records(job).values()}
+
+    def expected(self, jobs: Sequence[ConfigJob]) -> dict[str, Any]:
+        """What `scores` must be: the jobs trained here and now, without Ray or checkpoints."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        vectors = (self.workspace.embeddings.load("set", self.data.mids, self.data.rows["set"]),)
+        found = {}
+        for job in jobs:
+            splits = {s: SplitData.of(vectors, self.data.labels, self.data.splits[:, s], GENRES) for s in job.trials}
+            trainer = LockstepTrainer(job.config, splits)
+            while not trainer.done:
+                trainer.step()
+            for split, result in trainer.results().items():
+                found[job.trials[split][0]] = comparable("done", result)
+        torch.set_num_threads(threads)
+        return found
 
     def advance(self, count: int = 1, info: str = "") -> None:
         return
@@ -62,18 +81,24 @@ class Prepared:
         self.notes.append(line)
 
 
-def comparable(record: TrialRecord) -> tuple[Any, ...]:
+def comparable(status: str, record: TrialRecord | TrialResult) -> tuple[Any, ...]:
     epochs = [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in record.history]
-    return record.status, record.test, record.per_genre, record.best_epoch, epochs
+    return status, record.test, record.per_genre, record.best_epoch, epochs
 
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Prepared:
     """Forty trailers whose vectors carry their genres, in three splits; its notes are those of a `Step`."""
-    return prepare(tmp_path / "w")
+    return _prepare(tmp_path / "w")
 
 
-def prepare(folder: Path) -> Prepared:
+@pytest.fixture(scope="session")
+def prepare() -> Callable[[Path], Prepared]:
+    """The same in a folder, for fixtures of a wider scope."""
+    return _prepare
+
+
+def _prepare(folder: Path) -> Prepared:
     rng = np.random.default_rng(0)
     labels = (rng.random((TRAILERS, len(GENRES))) < 0.45).astype(np.uint8)
     labels[:, 2] |= labels.sum(1) == 0

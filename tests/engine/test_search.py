@@ -12,15 +12,12 @@ from orchestrator.engine.jobs import ConfigJob
 from orchestrator.engine.search import search, slots
 from orchestrator.engine.session import Resources
 from orchestrator.errors import InputError
-from orchestrator.specs import GRUSpec
 from orchestrator.training.milestones import milestone_means
-
-MILESTONES = {"milestones": (2, 4), "metric": "uAP", "search": "a-search"}
 
 
 @dataclass
 class Listed:
-    """A source that writes down what it is asked; `bad` are the configs that it prunes, by the milestone."""
+    """A source that writes down what it is asked. `bad` says at which milestone it prunes a config."""
 
     jobs: list[ConfigJob]
     bad: Mapping[str, int] = field(default_factory=dict)
@@ -60,72 +57,67 @@ def run(prepared: Any, resources: Resources, source: Any, concurrent: int | None
 
 
 def draws(prepared: Any, clips: Iterable[int], **more: Any) -> list[ConfigJob]:
-    return [prepared.job(clips=n, epochs=6, stop_patience=6, **(MILESTONES | more)) for n in clips]
+    settings = {"epochs": 6, "stop_patience": 6, "milestones": (2, 4), "metric": "uAP", "search": "a-search"}
+    return [prepared.job(clips=n, **(settings | more)) for n in clips]
 
 
-def test_one_at_a_time_each_config_is_drawn_when_the_one_before_is_known(prepared: Any, resources: Resources) -> None:
-    jobs = draws(prepared, (2, 3, 4))
-    source = Listed(list(jobs))
-    known: list[bool] = []
-    inner = source.finished
-
-    def finished(job: ConfigJob) -> None:
-        known.append(len(prepared.records(job)) == 3)
-        inner(job)
-
-    source.finished = finished  # type: ignore[method-assign]
-    assert run(prepared, resources, source) == [job.key for job in jobs]
-    assert source.events == [(what, job.key) for job in jobs for what in ("drawn", "finished")]
-    assert known == [True] * 3, "the records were there before the source was told"
-
-
-def test_a_config_is_judged_at_its_milestones_by_what_its_records_say(prepared: Any, resources: Resources) -> None:
-    (job,) = draws(prepared, (3,))
-    source = Listed([job])
-    run(prepared, resources, source)
-    histories = [record.history for record in prepared.records(job).values()]
-    told = milestone_means(histories, "uAP", (2, 4))
-    assert source.reports == [(job.key, {2: told[2]}), (job.key, told)]
-
-
-def test_a_pruned_config_leaves_records_of_its_own_kind_and_the_next_one_runs(
-    prepared: Any, resources: Resources
-) -> None:
-    jobs = draws(prepared, (2, 3, 4))
-    source = Listed(list(jobs), bad={jobs[1].key: 2})
-    assert run(prepared, resources, source) == [job.key for job in jobs]
-    assert source.events == [(what, job.key) for job in jobs for what in ("drawn", "finished")]
+def test_one_at_a_time_each_is_drawn_judged_and_known_before_the_next(prepared: Any, resources: Resources) -> None:
+    first, low, last = draws(prepared, (2, 3, 4))
+    (wild,) = draws(prepared, (3,), learning_rate=1e30)
+    jobs = [first, low, wild, last]
     ledger = prepared.workspace.ledger
-    done = {key for job in (jobs[0], jobs[2]) for key, _ in job.trials.values()}
-    assert done <= ledger.keys()
-    pruned = ledger.pruned([key for key, _ in jobs[1].trials.values()])
+    known: list[int] = []
+
+    class Asks(Listed):
+        def finished(self, job: ConfigJob) -> None:
+            super().finished(job)
+            keys = [key for key, _ in job.trials.values()]
+            known.append(len(ledger.read_many(keys) | ledger.pruned(keys) | ledger.failed(keys)))
+
+    source = Asks(list(jobs), bad={low.key: 2})
+    assert run(prepared, resources, source) == [job.key for job in jobs]
+    assert source.events == [(what, job.key) for job in jobs for what in ("drawn", "finished")]
+    assert known == [3] * 4, "the records were there before the source was told"
+
+    told = {
+        job.key: milestone_means([r.history for r in prepared.records(job).values()], "uAP", (2, 4))
+        for job in (first, last)
+    }
+    pruned = ledger.pruned([key for key, _ in low.trials.values()])
+    assert source.reports == [
+        (first.key, {2: told[first.key][2]}),
+        (first.key, told[first.key]),
+        (low.key, milestone_means([record.history for record in pruned.values()], "uAP", (2, 4))),
+        (last.key, {2: told[last.key][2]}),
+        (last.key, told[last.key]),
+    ], "at each milestone, by what the records say; one whose split failed is not judged"
+
     assert len(pruned) == 3
     for record in pruned.values():
         assert (record.status, record.reason, record.search) == ("pruned", "too low", "a-search")
         assert [epoch["epoch"] for epoch in record.history] == [1, 2] and record.test == {}
         assert record.n_train + record.n_val + record.n_test == 40 and record.head_parameters
-    assert prepared.workspace.checkpoints.read(jobs[1].key) is None
-    assert prepared.notes == []
+    assert prepared.workspace.checkpoints.epochs([job.key for job in jobs]) == {}
+    assert prepared.scores([first, last]) == prepared.expected([first, last])
 
 
 def test_a_verdict_that_was_lost_is_asked_for_again_before_training_goes_on(
     prepared: Any, resources: Resources
 ) -> None:
     (job,) = draws(prepared, (3,))
-
-    class Killed(Exception):
-        pass
+    error = InputError("refused")
 
     class Dies(Listed):
         def judge(self, job: ConfigJob, reports: Mapping[int, float]) -> str | None:
             super().judge(job, reports)
-            raise Killed
+            raise error
 
     first = Dies([job])
-    with pytest.raises(Killed):
+    with pytest.raises(InputError) as raised:
         run(prepared, resources, first)
+    assert raised.value is error, "what a source raises reaches the caller as it is"
     kept = prepared.workspace.checkpoints.read(job.key)
-    assert kept is not None and kept.epoch == 2
+    assert kept.epoch == 2, "without a verdict it trained no further"
     second = Listed([job], bad={job.key: 2})
     run(prepared, resources, second)
     assert second.reports == first.reports
@@ -135,27 +127,15 @@ def test_a_verdict_that_was_lost_is_asked_for_again_before_training_goes_on(
 
 def test_splits_that_are_done_already_count_in_the_means(prepared: Any, resources: Resources) -> None:
     (whole,) = draws(prepared, (3,))
-    first = Listed([whole])
-    run(prepared, resources, first)
-    history = prepared.records(whole)[0].history
-    for split in (1, 2):
-        for path in prepared.workspace.local.joinpath("ledger").glob(f"{whole.trials[split][0]}*"):
-            path.unlink()
+    epochs = {key: found[-1] for key, found in prepared.expected([whole]).items()}
+    history = epochs[whole.trials[0][0]]
     (rest,) = draws(prepared, (3,), splits=(1, 2), histories={0: history})
-    second = Listed([rest])
-    run(prepared, resources, second)
-    assert second.reports == first.reports
-
-
-def test_a_config_whose_split_failed_is_not_judged(prepared: Any, resources: Resources) -> None:
-    (job,) = draws(prepared, (3,), learning_rate=1e30)
-    source = Listed([job])
+    source = Listed([rest])
     run(prepared, resources, source)
-    assert source.reports == [] and source.events[-1] == ("finished", job.key)
-    assert len(prepared.workspace.ledger.failed()) == 3
+    assert source.reports[-1] == (whole.key, milestone_means(epochs.values(), "uAP", (2, 4)))
 
 
-@pytest.mark.parametrize("where", ["next", "judge", "finished"])
+@pytest.mark.parametrize("where", ["next", "finished"])
 def test_what_a_source_raises_ends_the_search_and_reaches_the_caller(
     prepared: Any, resources: Resources, where: str
 ) -> None:
@@ -173,7 +153,7 @@ def test_what_a_source_raises_ends_the_search_and_reaches_the_caller(
 
 
 def test_several_at_a_time_every_config_runs_once(prepared: Any, resources: Resources) -> None:
-    jobs = [prepared.job(GRUSpec(units=4), clips=n, epochs=6, splits=(0,), **MILESTONES) for n in range(2, 9)]
+    jobs = draws(prepared, range(2, 9), splits=(0,))
     source = Listed(list(jobs), bad={jobs[2].key: 2, jobs[5].key: 4})
     ended = run(prepared, resources, source, concurrent=None)
     assert sorted(ended) == sorted(job.key for job in jobs)
@@ -182,7 +162,8 @@ def test_several_at_a_time_every_config_runs_once(prepared: Any, resources: Reso
         out += 1 if what == "drawn" else -1
         most = max(most, out)
     assert most == 2, "as many as there are cores, and nothing is drawn before it can start"
-    assert len(prepared.scores(jobs)) == 5
+    rest = [job for job in jobs if job.key not in source.bad]
+    assert prepared.scores(jobs) == prepared.expected(rest)
 
 
 def test_slots_are_cores_or_shares_of_gpus() -> None:

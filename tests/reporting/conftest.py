@@ -10,13 +10,17 @@ import pytest
 
 from orchestrator.reporting.aggregate import Row, Spread, SweepConfig, aggregate
 from orchestrator.reporting.comparison import compare
-from orchestrator.reporting.inputs import ComparedTable, Report
+from orchestrator.reporting.inputs import ComparedTable, Report, SearchResult
+from orchestrator.reporting.searches import SearchView, view_searches
+from orchestrator.search.observe import observe
+from orchestrator.search.records import Choice, Dimension, Integer, Observation, Pruner, SearchSpec, Uniform
 from orchestrator.specs import (
     AggregatorSpec,
     BackboneSpec,
     ClipSpec,
     Config,
     EmbeddingSpec,
+    GRUSpec,
     TrainSpec,
     TransformerSpec,
     key_of,
@@ -143,3 +147,76 @@ def beside(sweep: MadeSweep) -> Callable[..., ComparedTable]:
 @pytest.fixture
 def chance() -> dict[str, Spread]:
     return {m: Spread(v, 0.2, 3) for m, v in {"uAP": 25.2, "mAP": 25.2, "wAP": 29.1, "sAP": 25.2}.items()}
+
+
+HEADS = (
+    Dimension("aggregator", Choice(("gru", "transformer"))),
+    Dimension("aggregator.gru.units", Integer(32, 512, log=True), (("aggregator", ("gru",)),)),
+    Dimension("training.learning_rate", Uniform(1e-5, 1e-2, log=True)),
+)
+EPOCHS = 30
+
+
+@dataclass
+class MadeSearch:
+    """A search whose configs and records are real, and observed as the driver does."""
+
+    spec: SearchSpec
+    sweep: MadeSweep = field(default_factory=MadeSweep)
+    observations: list[Observation] = field(default_factory=list)
+
+    def add(self, uap: float, state: str = "done", *, after: int = EPOCHS, **changes: object) -> Observation:
+        """The next config, of that validation uAP at each of `after` epochs; test uAP is 5 less."""
+        number = len(self.observations)
+        gru = number % 2 == 0
+        rate = 1e-5 * 1000 ** (number * 0.618 % 1)
+        values = {"aggregator": "gru" if gru else "transformer", "training.learning_rate": rate}
+        values |= {"aggregator.gru.units": 32 + number} if gru else {}
+        head = GRUSpec(units=32 + number) if gru else TransformerSpec()
+        config = make_config(aggregator=head, learning_rate=rate, epochs=EPOCHS)
+        history = tuple({"epoch": e, "val_loss": 1 / e, "val_uAP": uap} for e in range(1, after + 1))
+        done = state == "done"
+        told = {"status": state, "history": history, "best_epoch": after if done else None, **changes}
+        told |= {} if done else {"reason": "too low", "search": "s" * 20, "test": {}, "per_genre": {}}
+        records = [make_record(config, split, uap - 5 + split, **told) for split in range(3)]
+        key = key_of(config)
+        self.sweep.records += records
+        self.sweep.configs.append(SweepConfig.of(config, key, {r.split: r.key for r in records}, ("heads",), number))
+        self.observations.append(observe(self.spec, number, values, key, records))
+        return self.observations[-1]
+
+    def report(self, **fields: object) -> Report:
+        table = SweepTable("heads", "Which head?", "", None, ("aggregator",))
+        result = SearchResult("heads", self.spec, tuple(self.observations))
+        return make_report(self.sweep.rows(), table, searches=(result,), **fields)
+
+    def view(self) -> SearchView:
+        return view_searches(self.report())[0]
+
+
+@pytest.fixture
+def search() -> MadeSearch:
+    """An asha search that judges after 3 and 9 of 30 epochs; nothing drawn yet."""
+    return MadeSearch(SearchSpec(HEADS, 60, pruner=Pruner()))
+
+
+@pytest.fixture
+def costly() -> MadeSearch:
+    """A search for high uAP at few multiply-adds, eight configs of which three are the front: #1, #3 and #5."""
+    made = MadeSearch(SearchSpec(HEADS, 8, objectives=("uAP", "multiply_adds")))
+    pairs = [(60, 90), (70, 80), (50, 40), (60, 30), (40, 35), (45, 10), (45, 20), (30, 15)]
+    for uap, giga in pairs:
+        made.add(float(uap), multiply_adds=giga * 10**9)
+    return made
+
+
+@pytest.fixture
+def pruned(search: MadeSearch) -> MadeSearch:
+    """24 configs: every third done, the others pruned after 3 or 9 epochs, the last one failed."""
+    for number in range(23):
+        if number % 3 == 0:
+            search.add(40.0 + number)
+        else:
+            search.add(20.0 + number, "pruned", after=3 if number % 3 == 1 else 9)
+    search.add(0.0, "failed", after=2)
+    return search

@@ -146,3 +146,47 @@ def test_checkpoint_paths_are_cut_for_reading() -> None:
 def test_rows_sort_by_score_with_incomplete_ones_last(sweep, config) -> None:
     sweep.add(config("a"), [50.0]).add(config("b"), [60.0] * 3).add(config("c"), [70.0] * 3)
     assert [row.settings["backbone"] for row in sort_by_score(sweep.rows())] == ["c", "b", "a"]
+
+
+PRUNED = {"status": "pruned", "reason": "uAP 41.20 is too low", "search": "s" * 20, "test": {}, "per_genre": {}}
+NINE = tuple({"epoch": e, "val_uAP": 41.2} for e in range(1, 10))
+
+
+def test_a_pruned_config_is_told_from_failed_and_missing_ones(sweep, config) -> None:
+    sweep.add(config("a"), [0.0] * 3, history=NINE, **PRUNED)
+    sweep.add(config("b"), [0.0] * 2, history=NINE, **PRUNED)
+    pruned, half = sweep.rows()
+    assert pruned.pruned and pruned.marks == ("C",) and not pruned.complete and pruned.metrics == {}
+    assert pruned.states[0] == "pruned: uAP 41.20 is too low"
+    assert pruned.progress == "pruned after 9 epochs: uAP 41.20 is too low"
+    assert pruned.parameters == 1000 and pruned.seconds == 30.0 and pruned.epochs == 27
+    assert not half.pruned and half.marks == ("I",), "a split that is missing may still come"
+
+
+def test_a_done_record_counts_before_a_pruned_and_that_before_a_failed_one(sweep, config) -> None:
+    sweep.add(config(), [60.0, 62.0, 64.0])
+    done = sweep.records
+    pruned = [replace(r, **PRUNED) for r in done]
+    failed = [replace(r, status="failed", reason="NaN", test={}) for r in done]
+    for records in ([*done, *pruned, *failed], [*failed, *pruned, *done]):
+        sweep.records = records
+        assert sweep.rows()[0].complete
+    for records in ([*pruned, *failed], [*failed, *pruned]):
+        sweep.records = records
+        assert sweep.rows()[0].pruned
+
+
+def test_pruned_configs_rank_last(sweep, config) -> None:
+    sweep.add(config("a"), [0.0] * 3, **PRUNED).add(config("b"), [60.0]).add(config("c"), [70.0] * 3)
+    assert [row.settings["backbone"] for row in sort_by_score(sweep.rows())] == ["c", "b", "a"]
+
+
+def test_a_drawn_config_goes_by_its_number_unless_two_searches_share_it(sweep, config) -> None:
+    for rate in (0.1, 0.2):
+        sweep.add(config(learning_rate=rate), [])
+    first, second = sweep.configs
+    label = "swin_3d shot-24 24fps 30clips transformer"
+    assert distinct_labels([replace(first, number=0), replace(second, number=1)]) == [f"{label} #0", f"{label} #1"]
+    shared = distinct_labels([replace(first, number=1), replace(second, number=1)])
+    assert shared == [f"{label} learning_rate=0.1", f"{label} learning_rate=0.2"]
+    assert distinct_labels([replace(first, number=0), second]) == [f"{label} #0", label]

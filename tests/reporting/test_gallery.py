@@ -259,3 +259,25 @@ def test_configs_that_share_nothing_are_shown_one_by_one_also_where_they_cannot_
     for notes in ((), (f"{NOT_COMPARABLE}: 40 trailers, not Trailers12k.",)):
         plots = draw_all(report, [beside(report, mixed, {0: 65.0}, *notes)])
         assert [p.name for p in plots if p.table] == ["mixed_uAP_by_config"]
+
+
+def test_a_search_has_its_own_figures_and_none_of_single_settings(pruned) -> None:
+    plots = draw_all(pruned.report())
+    names = [p.name.removeprefix("search_heads_") for p in plots if p.search == "heads"]
+    assert names == ["history", "importances", "parallel", "slices", "learning_curves"]
+    assert not any("_uAP_by_" in p.name for p in plots) and plots[0].search == "heads"
+    (areas,) = [p for p in plots if p.name == "genre_areas"]
+    assert "15 pruned" in areas.caption
+
+
+def test_a_grid_beside_a_search_keeps_its_figures(pruned, config) -> None:
+    for fps in (12, 24):
+        pruned.sweep.add(config(fps=fps), [60.0 + fps] * 3, ["heads"])
+    (plot,) = [p for p in draw_all(pruned.report()) if "_uAP_by_" in p.name]
+    assert plot.name == "heads_uAP_by_frame_rate"
+    assert "2 configs" in " ".join(ax.get_title(loc="left") for ax in plot.figure.axes)
+
+
+def test_several_objectives_start_with_the_front(costly) -> None:
+    names = [p.name for p in draw_all(costly.report()) if p.search]
+    assert names == [f"search_heads_{n}" for n in ("front", "history", "parallel", "slices")]

@@ -207,3 +207,28 @@ def test_an_empty_sweep_is_a_page(chance) -> None:
 def test_the_same_report_gives_the_same_page(report) -> None:
     tables = [compare(report, (70.0,))]
     assert compose_page(report, tables, [plot("a", "demo")]) == compose_page(report, tables, [plot("a", "demo")])
+
+
+def test_a_search_has_a_section_before_the_tables(pruned) -> None:
+    found = pruned.report()
+    drawn = RenderedPlot("h", "History", "How it went.", None, b"", SVG, "heads")
+    table = ComparedTable(found.tables[0], tuple(ComparedRow(r.label, r, None, None) for r in found.rows))
+    text = compose_page(found, [table], [plot("across", None), drawn])
+    page = Page(text)
+    places = [page.text.index(part) for part in ("Search: Which head?", "Best 8 of 8 done configs", "How it went.")]
+    assert places == sorted(places) and "24 of 60 8 done, 15 pruned, 1 failed" in page.text
+    assert "optuna-dashboard optuna.log" in page.text and "ranked by validation alone" in page.text
+    assert text.index('id="search-1"') < text.index('id="table-1"') < text.index('id="across"')
+    assert {"href": "#search-1"} in page.all("a")
+    figures = [a["id"] for a in page.all("figure")]
+    assert figures == ["figure-1", "figure-2"] and page.text.index("How it went.") < page.text.index(
+        "Caption of across"
+    )
+
+
+def test_pruned_configs_are_one_line_of_a_table_and_each_a_line_of_all_configs(pruned) -> None:
+    found = pruned.report()
+    table = ComparedTable(found.tables[0], tuple(ComparedRow(r.label, r, None, None) for r in found.rows))
+    text = compose_page(found, [table], [])
+    assert "15 pruned, in" in Page(text).text
+    assert text.count('<tr class="pruned">') == 1 + 15 and text.count("pruned after 9 epochs") == 7

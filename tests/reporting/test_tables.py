@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from orchestrator.reporting.tables import escape, say_constants, to_console, to_csv, to_markdown
+from orchestrator.reporting.tables import escape, lay_out, say_constants, to_console, to_csv, to_markdown
 from orchestrator.specs import GRUSpec
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -145,3 +145,23 @@ def test_a_narrow_console_puts_deviations_below_their_means(sweep, config, chanc
     place = next(i for i, line in enumerate(lines) if "efficientnet_lite0_2d" in line)
     assert "63.00" in lines[place] and "±" not in lines[place]
     assert "±3.61" in lines[place + 1]
+
+
+def test_pruned_rows_stand_last_in_a_line_each(pruned) -> None:
+    table = lay_out(pruned.sweep.rows())
+    assert table.columns[0] == "config"
+    names = [cells[0].text for cells in table.lines]
+    done, cut = [f"#{n}" for n in range(0, 23, 3)], [f"#{n}" for n in range(23) if n % 3]
+    assert names == [*done, "#23", *cut], "a failed one stands with those that were to have a result"
+    uap = table.columns.index("uAP")
+    assert table.lines[-1][uap].text == "pruned after 3 epochs" and table.lines[-1][-1].text == "C"
+    (cut_note,) = [note for note in table.notes if note.startswith("C (15 of 24 rows)")]
+    assert "pruned by the search" in cut_note
+    assert sum(note.startswith("I,") for note in table.notes) == 1, "no note a pruned row"
+
+
+def test_the_csv_says_who_was_pruned_and_after_how_many_epochs(pruned) -> None:
+    lines = list(csv.DictReader(io.StringIO(to_csv(pruned.sweep.rows()))))
+    cut = [line for line in lines if line["pruned"] == "1"]
+    assert len(cut) == 15 and {line["incomplete"] for line in cut} == {"0"}
+    assert {line["epochs"] for line in cut} == {"9", "27"} and {line["uAP.mean"] for line in cut} == {""}

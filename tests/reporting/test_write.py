@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from orchestrator.errors import StoreError
 from orchestrator.reporting.inputs import Plot
 from orchestrator.reporting.write import LISTING, find_report, folder_name, write_report
+from orchestrator.search.records import Observation
 
 
 def a_figure() -> Figure:
@@ -277,3 +278,30 @@ def test_a_report_that_was_cut_short_or_lacks_a_plot_is_not_taken_for_whole(made
     folder = write(made, tmp_path).directory
     (folder / LISTING).write_text("{")
     assert find_report(made, tmp_path) is None
+
+
+def test_searches_are_written_as_a_journal_that_optuna_opens(pruned, tmp_path: Path) -> None:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    files = write_report(pruned.report(), tmp_path)
+    assert files.problems == () and files.journal == files.directory / "optuna.log"
+    study = optuna.load_study(study_name="heads", storage=JournalStorage(JournalFileBackend(str(files.journal))))
+    states = [trial.state.name for trial in study.trials]
+    assert (states.count("COMPLETE"), states.count("PRUNED"), states.count("FAIL")) == (8, 15, 1)
+    assert study.best_trial.user_attrs["number"] == 21
+    linked = set(re.findall(r"\]\(([^)]+)\)", files.markdown.read_text()))
+    assert {"optuna.log", "search_heads_history.png"} <= linked
+    assert linked == {p.name for p in files.directory.iterdir()} - {"report.md", "report_files.json"}
+
+
+def test_a_new_draw_is_another_report(pruned, tmp_path: Path) -> None:
+    report = pruned.report()
+    files = write(report, tmp_path)
+    assert find_report(report, tmp_path) == files
+    (search,) = report.searches
+    more = (*search.observations, Observation(24, {"aggregator": "transformer"}, "running"))
+    assert find_report(replace(report, searches=(replace(search, observations=more),)), tmp_path) is None
+    without = write(replace(report, searches=()), tmp_path)
+    assert without.journal is None and not (files.directory / "optuna.log").exists()

@@ -1,0 +1,25 @@
+"""The hub of embedding sets, and what a worker does when it is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import ray
+
+from orchestrator.engine.hub import fetch, start_hub
+from orchestrator.engine.session import Resources
+
+
+def test_a_set_is_had_from_a_hub_also_after_it_was_killed(prepared: Any, resources: Resources) -> None:
+    hub = start_hub(prepared.workspace, prepared.data)
+    expected = prepared.workspace.embeddings.load("set", prepared.data.mids)
+    first = fetch(hub, "set")
+    assert np.array_equal(first.vectors, expected.vectors) and np.array_equal(first.offsets, expected.offsets)
+    references = ray.get(hub.get.remote("set"))
+    ray.kill(hub, no_restart=False)
+    again = fetch(hub, "set")
+    assert np.array_equal(again.vectors, expected.vectors)
+    assert np.array_equal(first.vectors, expected.vectors), "views that were handed out stay"
+    assert references[0] != ray.get(hub.get.remote("set"))[0]
+    ray.kill(hub)
