@@ -138,8 +138,8 @@ def read_results(name: str, workspace: Workspace) -> SweepResults:
     record = workspace.sweeps.load(name)
     drawn = {search.table: _drawn(workspace, record, search) for search in record.searches}
     known = {entry.key for entry in record.entries}
-    fresh = {s.entry.key: s.entry for some in drawn.values() for s in some if s.entry.key not in known}
-    record = _with_entries(record, list(fresh.values()))
+    fresh = {s.entry.key: s for some in drawn.values() for s in some if s.entry.key not in known}
+    record = _with_fresh(record, list(fresh.values()))
     configs = sweep_configs(record)
     keys = [key for config in configs for key in config.trials.values() if key]
     records = read_records(workspace, keys, {search.identity for search in record.searches})
@@ -193,19 +193,26 @@ def _state(
     return SearchState(search.table, spec, tuple(observations))
 
 
-def _with_entries(record: SweepRecord, fresh: Sequence[SweepEntry]) -> SweepRecord:
-    return replace(record, entries=(*record.entries, *fresh)) if fresh else record
+def _with_fresh(record: SweepRecord, fresh: Sequence[Suggestion]) -> SweepRecord:
+    """The record with what searches have drawn since it was kept."""
+    searches = [
+        replace(search, numbers=search.numbers | {s.entry.key: s.number for s in fresh if s.table == search.table})
+        for search in record.searches
+    ]
+    return replace(record, entries=(*record.entries, *(s.entry for s in fresh)), searches=tuple(searches))
 
 
 def sweep_configs(record: SweepRecord) -> list[SweepConfig]:
-    """The configs of a sweep with the keys of their trials, in its order."""
-    return [sweep_config(entry) for entry in record.entries]
+    """The configs of a sweep with the keys of their trials, in its order; those of searches alone have numbers."""
+    numbers = {k: n for search in record.searches for k, n in search.numbers.items() if k not in search.shared}
+    return [sweep_config(entry, numbers.get(entry.key)) for entry in record.entries]
 
 
-def sweep_config(entry: SweepEntry) -> SweepConfig:
+def sweep_config(entry: SweepEntry, number: int | None = None) -> SweepConfig:
+    """A config as its sweep expects it; `number` is that of the draw by its search."""
     # A trial whose sets are not complete has no key yet and can't be in the ledger.
     trials = {int(split): key or "" for split, key in entry.trials.items()}
-    return SweepConfig.of(entry.restore(), entry.key, trials, entry.tables)
+    return SweepConfig.of(entry.restore(), entry.key, trials, entry.tables, number=number)
 
 
 def weights_used(results: SweepResults, workspace: Workspace) -> dict[str, str]:

@@ -101,7 +101,7 @@ class Study:
 
     def save(self, plan: Plan, options: Mapping[str, Any]) -> SweepRecord:
         """Keeps what was asked for under the sweep's name; `options` are those of the command, for `divita resume`."""
-        used = self.manifest.subset(plan.trailers)
+        used, grid = self.manifest.subset(plan.trailers), {c.key for c in plan.grid}
         record = SweepRecord(
             name=self.space.name,
             source=self.space.source,
@@ -127,6 +127,7 @@ class Study:
                     s.search.space,
                     plain(s.search.spec),
                     {d.plan.key: d.number for d in s.drawn},
+                    tuple(d.plan.key for d in s.drawn if d.plan.key in grid),
                 )
                 for s in plan.searches
             ),

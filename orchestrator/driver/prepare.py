@@ -37,15 +37,28 @@ def plan_again(study: Study, options: RunOptions, progress: Progress) -> Plan:
     """The plan by what the workspace holds and is whole, with what changed since the sweep ran last told."""
     if options.retry_failed:
         study.workspace.failures.forget(study.manifest.mids)
-    plan = study.plan()
-    torn = study.workspace.ledger.verify([t.key for t in plan.trials if t.done and t.key])
-    if torn:
-        progress.say(f"torn records of trials, which are trained again: {some(torn)}")
-        plan = study.plan()
+    plan = plan_whole(study, progress)
     if plan.changed:
         progress.say(f"videos that changed and are embedded again: {some(plan.changed)}")
     check_failures(plan.failed, failure_limit(study, options))
     return plan
+
+
+def plan_whole(study: Study, progress: Progress) -> Plan:
+    """The plan, once every trial that it counts as done is known to be whole; torn ones are missing."""
+    plan = study.plan()
+    torn = study.workspace.ledger.verify([t.key for t in plan.trials if t.done and t.key])
+    if not torn:
+        return plan
+    progress.say(f"torn records of trials, which are trained again: {some(torn)}")
+    return study.plan()
+
+
+def describe_lost(study: Study, plan: Plan) -> str:
+    """Which vectors went missing while the sweep ran: parts were found torn, or videos changed."""
+    lost = [s for s in plan.sets if plan.computable(s)]
+    told = [f"{s.spec.name} of {len(s.missing)} trailers ({study.workspace.embeddings.where(s.key)})" for s in lost]
+    return f"vectors were lost or belong to other videos by now: {some(told, 3, '; ')}"
 
 
 def tell_changes(study: Study, progress: Progress) -> None:

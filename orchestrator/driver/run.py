@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from orchestrator.driver.cluster import Cluster
 from orchestrator.driver.extract import extract_missing
 from orchestrator.driver.options import RunOptions
-from orchestrator.driver.prepare import check_weights, hold, plan_again, tell_changes, tell_what_is_lacking
+from orchestrator.driver.prepare import (
+    check_weights,
+    describe_lost,
+    hold,
+    plan_again,
+    plan_whole,
+    tell_changes,
+    tell_what_is_lacking,
+)
 from orchestrator.driver.train import Trainer
 from orchestrator.progress import Progress
 from orchestrator.results import sweep_configs
@@ -64,7 +72,7 @@ def run_sweep(study: Study, options: RunOptions, progress: Progress) -> RunCount
                 try:
                     counts = extract_missing(study, plan, cluster, options, progress)
                 finally:
-                    plan = study.plan()
+                    plan = plan_whole(study, progress)
                     record = study.save(plan, options.keep("run"))
             study.check_trainable(plan)
             follower = Follower(
@@ -73,6 +81,7 @@ def run_sweep(study: Study, options: RunOptions, progress: Progress) -> RunCount
                 study.workspace.ledger,
                 record.manifest_trailers,
                 warn=progress.say,
+                searches=[search.identity for search in record.searches],
             )
             with follower:
                 if any(c.trainable for c in plan.configs) or plan.to_draw:
@@ -85,6 +94,6 @@ def run_sweep(study: Study, options: RunOptions, progress: Progress) -> RunCount
                         record = study.save(plan, options.keep("run"))
             if not plan.to_decode or round == ROUNDS - 1:
                 break
-            progress.say(f"vectors of {len(plan.to_decode)} trailers were lost or their videos changed: once more")
+            progress.say(f"{describe_lost(study, plan)}; once more")
         lock.tell("bringing MLflow up to date")
         return RunCounts(trained, counts, follower.finish())

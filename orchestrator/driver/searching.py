@@ -39,7 +39,7 @@ class SearchRun:
         workspace: Workspace,
         genres: int,
         make_job: MakeJob,
-        started: Callable[[SweepEntry], None],
+        started: Callable[[Suggestion], None],
         progress: Progress,
     ) -> None:
         """`started` is told of each new config when its draw is kept, before it is trained."""
@@ -114,7 +114,7 @@ class SearchRun:
         search = self._space
         suggestion = Suggestion(search.table, self._search.identity, search.space, self._number, dict(values), entry)
         self._workspace.sweeps.suggest(self._plan.space.name, suggestion)
-        self._started(entry)
+        self._started(suggestion)
         self._number += 1
         return Drawn(suggestion.number, suggestion.values, placed)
 

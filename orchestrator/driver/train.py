@@ -55,7 +55,7 @@ class Trainer:
             self._study.workspace,
             len(self._used.genres),
             self._make_job,
-            lambda entry: self._follower.expect(sweep_config(entry)),
+            lambda drawn: self._follower.expect(sweep_config(drawn.entry, drawn.number)),
             self._progress,
         )
 

@@ -55,13 +55,18 @@ class SweepTable:
 @dataclass(frozen=True)
 class SweepSearch:
     """A search of the sweep as it was asked for last: `spec` is `plain(SearchSpec)`, `space` the key of all that its
-    configs are made from. `numbers` says as which each of its configs was drawn, by config key."""
+    configs are made from. `numbers` says as which each of its configs was drawn, by config key; those in `shared` are
+    asked for by a grid as well."""
 
     table: str
     identity: str
     space: str
     spec: dict[str, Any]
     numbers: dict[str, int]
+    shared: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shared", tuple(self.shared))
 
 
 @dataclass(frozen=True)
