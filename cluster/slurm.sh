@@ -7,6 +7,9 @@
 #SBATCH --cpus-per-task=16
 #SBATCH --gpus-per-task=1
 #SBATCH --time=24:00:00
+# Two minutes before its time is over the job is told to end; it does so in order, and a job that is queued again goes on.
+#SBATCH --signal=B:TERM@120
+#SBATCH --requeue
 set -euo pipefail
 
 space=$1 manifest=$2
@@ -31,4 +34,4 @@ for _ in $(seq 60); do
   [ "$up" -ge "${#nodes[@]}" ] && break
   sleep 5
 done
-divita run "$space" -d "$manifest" --address "$head_ip:$port" "$@"
+exec divita run "$space" -d "$manifest" --address "$head_ip:$port" "$@"

@@ -17,7 +17,7 @@ WorkspaceOpt = Annotated[
 ]
 ResultsOpt = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where reports are written.")]
 AddressOpt = Annotated[
-    str | None, typer.Option("--address", metavar="ADDRESS", help="Ray cluster; default starts a local one.")
+    str | None, typer.Option("--address", metavar="ADDRESS", help="Ray cluster; default, or `local`, starts one here.")
 ]
 CpusOpt = Annotated[int | None, typer.Option("--cpus", min=1, help="Cores of the local Ray; default all.")]
 MaxFailedOpt = Annotated[

@@ -108,9 +108,7 @@ class SweepResults:
             if entry and not all(entry.trials.values()):
                 counts["its embeddings are not complete"] += len(lacking)
             elif epochs := self.begun.get(row.key):
-                counts[f"stopped after epoch {epochs} of {row.settings['training.epochs']}: {label}"] += len(
-                    lacking
-                )
+                counts[f"stopped after epoch {epochs} of {row.settings['training.epochs']}: {label}"] += len(lacking)
             else:
                 counts["not begun"] += len(lacking)
         for search in self.searches:

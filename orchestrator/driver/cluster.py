@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from orchestrator.engine.session import Resources
 
 
+LOCAL = "local"
+"""The address that means none: for a sweep that goes on without the cluster on which it was started."""
+
+
 class Cluster:
     """Starts Ray when it is first needed: a sweep that lacks nothing never does."""
 
@@ -30,6 +34,7 @@ class Cluster:
         if self._resources is None:
             from orchestrator.engine.session import ray_session
 
-            self._resources = self._stack.enter_context(ray_session(self._options.address, self._options.cpus))
+            address = None if self._options.address == LOCAL else self._options.address
+            self._resources = self._stack.enter_context(ray_session(address, self._options.cpus))
             self._progress.say(f"Ray: {self._resources.cpus} CPUs, {self._resources.gpus} GPUs")
         return self._resources

@@ -15,8 +15,8 @@ from orchestrator.study import StrPath
 class RunOptions:
     """How a sweep runs; nothing here changes a result but the order in which a search learns (`concurrent`).
 
-    address: of a Ray cluster, None for a local one of `cpus` cores (default all). max_failed: trailers that may fail
-    before the pass stops, default 1% of them and at least 10. retry_failed: try trailers again that failed before.
+    address: of a Ray cluster, None or `local` for one here of `cpus` cores (default all). max_failed: trailers that may
+    fail before the pass stops, default 1% of them and at least 10. retry_failed: try trailers again that failed before.
     layout: `auto`, `fused` or `split`, see `engine.extraction`. stall_s: seconds without a frame after which a decoder
     is taken for hung. tracking_uri: MLflow's, default an SQLite file in the workspace. results: where the report goes,
     None for no report. concurrent: configs of a search in training at once, default as many as the cluster holds; with

@@ -56,7 +56,7 @@ def test_ctrl_c_keeps_what_was_made_and_ends_the_workers(
     with pytest.raises(KeyboardInterrupt):
         run(tasks, workspace, resources, After(3, interrupt))
     assert len(workspace.embeddings.digests("pixels")) == 3
-    ours = [p for p in psutil.Process().children(recursive=True) if "MapWorker" in " ".join(p.cmdline())]
+    ours = [p for p in psutil.Process().children(recursive=True) if "MapWorker" in p.name()]
     assert psutil.wait_procs(ours, timeout=15)[1] == [], "nobody goes on with the pass"
     left = [task for task in tasks if task.mid not in workspace.embeddings.digests("pixels")]
     assert run(left, workspace, resources, After(0, None)).trailers_decoded == 9
@@ -74,7 +74,9 @@ def test_a_workspace_that_refuses_ends_the_pass_and_what_was_flushed_stays(
         folder.rename(folder.with_name("kept"))
         folder.write_text("a file stands in the way")
 
-    with pytest.raises(StoreError, match=r"embeddings/pixels.*: can't write: a file stands where a folder is needed"):
+    with pytest.raises(
+        StoreError, match=r"embeddings/pixels.*: can't (list|write): a file stands where a folder is needed"
+    ):
         run(tasks, workspace, resources, After(3, block))
     folder.unlink()
     folder.with_name("kept").rename(folder)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import ray
+from ray.exceptions import RayActorError
 
 from orchestrator.engine.hub import fetch, start_hub
 from orchestrator.engine.session import Resources
@@ -16,10 +18,12 @@ def test_a_set_is_had_from_a_hub_also_after_it_was_killed(prepared: Any, resourc
     expected = prepared.workspace.embeddings.load("set", prepared.data.mids)
     first = fetch(hub, "set")
     assert np.array_equal(first.vectors, expected.vectors) and np.array_equal(first.offsets, expected.offsets)
-    references = ray.get(hub.get.remote("set"))
+    before = ray.get(hub.get.remote("set"))
     ray.kill(hub, no_restart=False)
-    again = fetch(hub, "set")
-    assert np.array_equal(again.vectors, expected.vectors)
+    after = before
+    while after == before:  # the kill takes a moment; whoever asks meanwhile has a set all the same
+        assert np.array_equal(fetch(hub, "set").vectors, expected.vectors)
+        with suppress(RayActorError):
+            after = ray.get(hub.get.remote("set"))
     assert np.array_equal(first.vectors, expected.vectors), "views that were handed out stay"
-    assert references[0] != ray.get(hub.get.remote("set"))[0]
     ray.kill(hub)
