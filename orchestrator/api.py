@@ -109,7 +109,7 @@ def resume_sweep(
     record = opened.sweeps.load(name)
     study = Study.reopen(record, opened)
     again = RunOptions.kept({**record.options, **(options or {})})
-    if record.options["command"] == "extract":
+    if record.options["command"] == driver.EXTRACT:
         counts = driver.extract_sweep(study, again, progress)
         return SweepOutcome(read_results(name, opened), None, 0, counts, None, tracked=True)
     return _run(study, again, progress)

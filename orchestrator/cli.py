@@ -155,7 +155,7 @@ def resume(
     given = {"address": address, "cpus": cpus, "tracking_uri": tracking_uri, "retry_failed": retry_failed or None}
     options = {name: value for name, value in given.items() if value is not None}
     outcome = resume_sweep(sweep, workspace=workspace, options=options, progress=_progress())
-    show_outcome(outcome, workspace, tracking_uri)
+    show_outcome(outcome, workspace)
     raise typer.Exit(0 if outcome.results.ok else 1)
 
 
@@ -244,7 +244,7 @@ def _run(space: str, data: str, workspace: str, overrides: dict[str, Any] | None
     outcome = run_sweep(
         space, data, workspace=workspace, overrides=overrides, options=RunOptions(**options), progress=_progress()
     )
-    show_outcome(outcome, workspace, options.get("tracking_uri"))
+    show_outcome(outcome, workspace)
     raise typer.Exit(0 if outcome.results.ok else 1)
 
 

@@ -26,6 +26,7 @@ def describe_status(found: SweepResults) -> dict[str, Any]:
     failures = [{"mid": f.mid, "stage": f.stage, "reason": f.reason} for f in found.record.failures]
     values = {"sweep": found.record.name, "trials": found.trials, "done": found.done, "running": found.running}
     values |= {"pruned": found.pruned, "failed": found.failed, "missing": found.missing}
+    values["lacking_embeddings"] = found.record.lacking
     return values | {"missing_why": found.missing_why, "failed_trailers": failures, "activity": found.activity}
 
 
@@ -41,6 +42,8 @@ def show_status(found: SweepResults) -> None:
     elif found.missing:
         print(f"nothing runs now: `divita resume {name}` makes what is missing")
     print(f"trailers: {found.record.trailers} of {found.record.manifest_trailers}; last run {found.record.updated}")
+    for embeddings, lacking in found.record.lacking.items():
+        print(f"embeddings: {embeddings} lacks {lacking} of {found.record.trailers} trailers")
     for search in found.searches:
         print(f"search {search.table}: {len(search.observations)} of {search.spec.configs} configs drawn")
     for why, count in found.missing_why.items():
@@ -57,7 +60,9 @@ def _show_trials(state: str, trials: dict[str, str]) -> None:
         print(f"{state}: {len(trials) - SHOWN} more (--json)")
 
 
-def show_outcome(outcome: SweepOutcome, workspace: str, tracking_uri: str | None) -> None:
+def show_outcome(outcome: SweepOutcome, workspace: str) -> None:
+    from orchestrator.tracking.client import hide_secrets
+
     found = outcome.results
     if outcome.report:
         show_table(found, outcome.report)
@@ -75,9 +80,10 @@ def show_outcome(outcome: SweepOutcome, workspace: str, tracking_uri: str | None
     for trial, why in found.failed.items():
         print(f"failed: {trial}: {why.removeprefix('failed: ')}")
     _show_failures(found.record.failures)
+    uri = hide_secrets(outcome.tracking_uri or "")
     if not outcome.tracked:
-        print(f"MLflow at {outcome.tracking_uri} could not be reached; the same command catches up", file=sys.stderr)
-    print(f"compare in MLflow: {_own_command()} ui{_ui_options(workspace, tracking_uri)}")
+        print(f"MLflow at {uri} could not be reached; the same command catches up", file=sys.stderr)
+    print(f"compare in MLflow: {_own_command()} ui{_ui_options(workspace, uri)}")
 
 
 def show_extraction(counts: ExtractionCounts) -> None:
@@ -93,8 +99,11 @@ def _own_command() -> str:
     return "divita" if shutil.which("divita") else os.path.relpath(sys.argv[0])
 
 
-def _ui_options(workspace: str, tracking_uri: str | None) -> str:
-    if tracking_uri:
+def _ui_options(workspace: str, tracking_uri: str) -> str:
+    from orchestrator.store.workspace import Workspace
+
+    opened = Workspace(workspace)
+    if opened.root.local is None or tracking_uri != opened.mlflow_uri:
         return f" --tracking-uri {tracking_uri}"
     return f" -w {workspace}" if workspace != "workspace" else ""
 

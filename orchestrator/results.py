@@ -38,10 +38,12 @@ class SearchState:
     table: str
     spec: SearchSpec
     observations: tuple[Observation, ...]
+    exhausted: bool = False
+    """Its ranges hold no other config."""
 
     @property
     def to_draw(self) -> int:
-        return max(0, self.spec.configs - len(self.observations))
+        return 0 if self.exhausted else max(0, self.spec.configs - len(self.observations))
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,9 @@ class SweepResults:
 
     @property
     def ok(self) -> bool:
-        """True when every trial is done or was pruned, and no trailer failed."""
+        """True when every trial is done or was pruned and no trailer failed; of an extraction, when no vector lacks."""
+        if not self.record.chance and self.record.lacking:
+            return False
         return not (self.missing or self.running or self.failed or self.record.failures)
 
 
@@ -139,8 +143,7 @@ def read_results(name: str, workspace: Workspace) -> SweepResults:
     fresh = {s.entry.key: s for some in drawn.values() for s in some if s.entry.key not in known}
     record = _with_fresh(record, list(fresh.values()))
     configs = sweep_configs(record)
-    keys = [key for config in configs for key in config.trials.values() if key]
-    records = read_records(workspace, keys, {search.identity for search in record.searches})
+    records = workspace.ledger.states({key: c.search for c in configs for key in c.trials.values() if key})
     rows = aggregate(configs, records.values(), trailers=record.manifest_trailers)
     level = None
     if record.chance and all(record.chance.values()):
@@ -151,44 +154,39 @@ def read_results(name: str, workspace: Workspace) -> SweepResults:
         record,
         rows,
         level,
-        tuple(_state(search, drawn[search.table], record, records) for search in record.searches),
+        tuple(_state(search, drawn[search.table], record, records, workspace) for search in record.searches),
         workspace.lock(name).read(),
         {key: epochs[n] for key, n in names.items() if n in epochs},
     )
 
 
-def read_records(workspace: Workspace, keys: Sequence[str], searches: set[str]) -> dict[str, TrialRecord]:
-    """By trial key: the done record, else that of one of these searches that pruned it, else why it failed last."""
-    ledger = workspace.ledger
-    done = ledger.read_many(keys)
-    left = [key for key in keys if key not in done]
-    pruned = {k: r for k, r in ledger.pruned(left).items() if r.search in searches} if searches and left else {}
-    failed = ledger.failed([key for key in left if key not in pruned]) if left else {}
-    return failed | pruned | done
-
-
 def _drawn(workspace: Workspace, record: SweepRecord, search: SweepSearch) -> list[Suggestion]:
     """What belonged to the search when it was planned last, and what it has drawn since, by number."""
     found: dict[str, Suggestion] = {}
-    for suggestion in workspace.sweeps.suggestions(record.name, search.table):
-        if suggestion.identity != search.identity:
-            continue
+    for suggestion in workspace.sweeps.suggestions(record.name, search.table, search.identity):
         if search.numbers.get(suggestion.entry.key) == suggestion.number or suggestion.space == search.space:
             found.setdefault(suggestion.entry.key, suggestion)
     return list(found.values())[: search.spec["configs"]]
 
 
 def _state(
-    search: SweepSearch, drawn: Sequence[Suggestion], record: SweepRecord, records: Mapping[str, TrialRecord]
+    search: SweepSearch,
+    drawn: Sequence[Suggestion],
+    record: SweepRecord,
+    records: Mapping[str, TrialRecord],
+    workspace: Workspace,
 ) -> SearchState:
     spec, entries = search_from_plain(search.spec), {entry.key: entry for entry in record.entries}
-    observations = []
-    for s in drawn:
-        # Its trials are those of the labels as they are now, not as they were when it was drawn.
-        trials = [records.get(key or "") for key in entries[s.entry.key].trials.values()]
-        mine = [r if r is None or r.status != "pruned" or r.search == search.identity else None for r in trials]
-        observations.append(observe(spec, s.number, s.values, s.entry.key, mine))
-    return SearchState(search.table, spec, tuple(observations))
+    # Their trials are those of the labels as they are now, not as they were when they were drawn.
+    keys = {s.entry.key: [key or "" for key in entries[s.entry.key].trials.values()] for s in drawn}
+    asked = {k: None if key in search.shared else search.identity for key, trials in keys.items() for k in trials if k}
+    done = {k: records[k] for k in asked if k in records and records[k].status == "done"}
+    mine = workspace.ledger.states({k: identity for k, identity in asked.items() if k not in done}) | done
+    observations = [
+        observe(spec, s.number, s.values, s.entry.key, [mine.get(k) for k in keys[s.entry.key]]) for s in drawn
+    ]
+    exhausted = workspace.sweeps.is_exhausted(record.name, search.table, search.identity, search.space)
+    return SearchState(search.table, spec, tuple(observations), exhausted)
 
 
 def _with_fresh(record: SweepRecord, fresh: Sequence[Suggestion]) -> SweepRecord:
@@ -202,15 +200,18 @@ def _with_fresh(record: SweepRecord, fresh: Sequence[Suggestion]) -> SweepRecord
 
 def sweep_configs(record: SweepRecord) -> list[SweepConfig]:
     """The configs of a sweep with the keys of their trials, in its order; those of searches alone have numbers."""
-    numbers = {k: n for search in record.searches for k, n in search.numbers.items() if k not in search.shared}
-    return [sweep_config(entry, numbers.get(entry.key)) for entry in record.entries]
+    drawn: dict[str, tuple[int, str]] = {}
+    for search in record.searches:
+        for key in search.numbers.keys() - set(search.shared):
+            drawn.setdefault(key, (search.numbers[key], search.identity))
+    return [sweep_config(entry, *drawn.get(entry.key, (None, None))) for entry in record.entries]
 
 
-def sweep_config(entry: SweepEntry, number: int | None = None) -> SweepConfig:
-    """A config as its sweep expects it; `number` is that of the draw by its search."""
+def sweep_config(entry: SweepEntry, number: int | None = None, search: str | None = None) -> SweepConfig:
+    """A config as its sweep expects it; `number` is that of the draw by the search of identity `search`."""
     # A trial whose sets are not complete has no key yet and can't be in the ledger.
     trials = {int(split): key or "" for split, key in entry.trials.items()}
-    return SweepConfig.of(entry.restore(), entry.key, trials, entry.tables, number=number)
+    return SweepConfig.of(entry.restore(), entry.key, trials, entry.tables, number=number, search=search)
 
 
 def weights_used(results: SweepResults, workspace: Workspace) -> dict[str, str]:

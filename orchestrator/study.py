@@ -36,6 +36,8 @@ class Study:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     """The YAML and what it includes, as text: the file itself first, names relative to a folder of all."""
+    folder: str = ""
+    """Where relative paths of weights start."""
 
     @classmethod
     def open(
@@ -61,7 +63,7 @@ class Study:
         if loaded_space is None or loaded_manifest is None:
             raise InputError(problems)
         texts = _read_texts(loaded_space.files)
-        return cls(loaded_space, loaded_manifest, Workspace(workspace), dict(overrides or {}), texts)
+        return cls(loaded_space, loaded_manifest, Workspace(workspace), dict(overrides or {}), texts, os.getcwd())
 
     @classmethod
     def reopen(cls, record: SweepRecord, workspace: Workspace) -> Study:
@@ -69,11 +71,12 @@ class Study:
 
         Videos that are gone by now are no error: each becomes a failure of its own.
         """
-        kept = load_manifest(workspace.sweeps.manifest(record.name), need_splits=False, check_files=False)
+        kept = load_manifest(workspace.sweeps.manifest(record), need_splits=False, check_files=False)
         manifest = replace(kept, source=record.manifest, synthetic=record.synthetic)
         with _spread_out(record) as path:
             space = replace(load_space(path, record.overrides), name=record.name, source=record.source)
-        return cls(space, manifest, workspace, dict(record.overrides), record.space)
+        folder = str(record.options["folder"])
+        return cls(space, manifest, workspace, dict(record.overrides), record.space, folder)
 
     def plan(self) -> Plan:
         """What is there and what is missing, by the workspace as it is now."""
@@ -91,17 +94,23 @@ class Study:
     def changes(self) -> list[str]:
         """How the manifest differs from the one that the sweep ran on last: changes that make other trials of it."""
         sweeps, name = self.workspace.sweeps, self.space.name
-        if name not in sweeps.names() or sweeps.load(name).labels == self.manifest.labels_digest():
+        if name not in sweeps.names():
             return []
         try:
-            kept = load_manifest(sweeps.manifest(name), need_splits=False, check_files=False)
+            record = sweeps.load(name)
+        except InputError:  # torn, and set aside with a warning
+            return ["what it ran on is not known any more"]
+        if record.labels == self.manifest.labels_digest():
+            return []
+        try:
+            kept = load_manifest(sweeps.manifest(record), need_splits=False, check_files=False)
         except InputError:  # the copy is gone or damaged; what it said can't be compared
             return ["the manifest is another"]
         return describe_changes(kept, self.manifest) if kept.n_splits else []
 
     def save(self, plan: Plan, options: Mapping[str, Any]) -> SweepRecord:
         """Keeps what was asked for under the sweep's name; `options` are those of the command, for `divita resume`."""
-        used, grid = self.manifest.subset(plan.trailers), {c.key for c in plan.grid}
+        used = self.manifest.subset(plan.trailers)
         record = SweepRecord(
             name=self.space.name,
             source=self.space.source,
@@ -124,23 +133,25 @@ class Study:
                 SweepSearch(
                     s.search.table,
                     s.identity,
-                    s.search.space,
+                    s.space,
                     plain(s.search.spec),
                     {d.plan.key: d.number for d in s.drawn},
-                    tuple(d.plan.key for d in s.drawn if d.plan.key in grid),
+                    tuple(d.plan.key for d in s.drawn if d.shared),
                 )
                 for s in plan.searches
             ),
-            options=dict(options),
+            options=dict(options) | {"folder": self.folder},
+            kept_manifest=self.workspace.sweeps.keep_manifest(self.space.name, to_csv(self.manifest)),
+            lacking={s.spec.name: len(s.missing) for s in plan.sets if s.missing},
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        self.workspace.sweeps.keep_manifest(record.name, "manifest.csv", to_csv(self.manifest))
         self.workspace.sweeps.save(record)
+        self.workspace.sweeps.drop_manifests(record.name, but=record.kept_manifest)
         return record
 
 
 def _read_texts(files: tuple[Path, ...]) -> dict[str, str]:
-    paths = [path.resolve() for path in files]
+    paths = [Path(os.path.abspath(path)) for path in files]  # not resolved: a link goes by its own name
     base = os.path.commonpath([path.parent for path in paths])
     return {os.path.relpath(path, base): path.read_text(encoding="utf-8") for path in paths}
 
@@ -148,7 +159,7 @@ def _read_texts(files: tuple[Path, ...]) -> dict[str, str]:
 @contextlib.contextmanager
 def _spread_out(record: SweepRecord) -> Iterator[Path]:
     """The kept YAML and what it includes, as files for a while; relative paths of weights start where they did."""
-    folder = str(record.options.get("folder", ""))
+    folder = str(record.options["folder"])
     with tempfile.TemporaryDirectory() as place:
         for name, text in record.space.items():
             path = Path(place, name)

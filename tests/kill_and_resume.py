@@ -1,13 +1,16 @@
 """Kills the driver of a sweep again and again, lets it finish, and compares all it left with an undisturbed run.
 
     python tests/kill_and_resume.py --kills 10 --seed 0
-    python tests/kill_and_resume.py --space my.yaml --at extracting,between,training
+    python tests/kill_and_resume.py --space my.yaml --at extracting,between,training,searching
+    python tests/kill_and_resume.py --concurrent 2 --count-only
 
-The moments are drawn evenly over the time that the rest of the run is expected to take, start included, so that
-starting, planning, extraction, training, reporting and what lies between are all hit. A kill is SIGKILL to the driver
-alone. After each one nothing may be left running, `divita status` must work, and the next run must not decode a
-trailer whose rows are stored nor train an epoch again whose checkpoint was kept. In the end both workspaces must hold
-the same trials, predictions, vectors and MLflow runs, bit for bit but for times. Exit code 1 on any difference.
+The moments are random. Each run lives for its start, at most, and for at most twice its share of the work that is left,
+so that the kills spread over starting, planning, extraction, training, searching and what lies between. A kill is
+SIGKILL to the driver alone. After each one nothing may be left running, `divita status` must work, and the next run
+must not decode a trailer whose rows are stored nor train an epoch again whose checkpoint was kept. In the end both
+workspaces must hold the same trials, predictions, vectors, draws of searches and MLflow runs, bit for bit but for
+times. A search that trains several configs at a time (`--concurrent`) need not repeat itself: with `--count-only` only
+its number of configs is compared, and that none was drawn, trained or logged twice. Exit code 1 on any difference.
 """
 
 from __future__ import annotations
@@ -28,20 +31,29 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))  # so that it runs as a script and imports its neighbours
 
 from faults.command import Command
-from faults.same_sweep import differences, rows
+from faults.same_sweep import differences, miscounted, rows, written_twice
 
 SPACE = """
 fixed:
   backbone: efficientnet_lite0_2d
   clips_per_snippet: 4
-  training: {epochs: 60, stop_patience: 60, learning_rate: 1e-3}
+  training: {epochs: 60, stop_patience: 60}
 grid:
   - {clip_strategy: [seq-24, shot-24], aggregator: [gru, transformer]}
   - {backbone: [swin_3d], weights: [random], clip_strategy: [seq-24], frame_rate: [24, 12], aggregator: [conv]}
+search:
+  configs: 8
+  pruner: {name: asha, grace_epochs: 5, reduction_factor: 2}
+  ranges:
+    clip_strategy: [seq-24, shot-24]
+    aggregator: [mean, gru]
+    aggregator.gru.units: {integer: [4, 64], log: true}
+    training.learning_rate: {log_uniform: [1e-5, 1e-1]}
 """
-"""Embeds for more than a minute on two cores, so that parts are flushed meanwhile, and trains 18 trials."""
+"""Embeds for more than a minute on two cores, so that parts are flushed meanwhile; trains 6 configs of a grid, then
+searches 8, on three splits."""
 
-MOMENTS = ("extracting", "between", "training")
+MOMENTS = ("extracting", "between", "training", "searching")
 
 
 @dataclass
@@ -59,11 +71,12 @@ class Undisturbed:
         self.rows = set(rows(self.workspace))
         self.trials = len(finished_trials(self.workspace))
 
-    def left(self, workspace: Path) -> float:
-        """Seconds that a run of `workspace` should take, by what it holds already."""
+    def longest(self, workspace: Path, kills: int) -> float:
+        """Seconds after which a run of `workspace` is killed at the latest, with so many kills to come."""
         stored = len(rows(workspace).keys() & self.rows) / max(1, len(self.rows))
         trained = len(finished_trials(workspace)) / max(1, self.trials)
-        return self.seconds - stored * self.extracting - trained * self.training
+        left = (1 - stored) * self.extracting + (1 - trained) * self.training
+        return self.seconds - self.extracting - self.training + 2 * left / kills
 
     def lacking(self, workspace: Path) -> set[str]:
         """Trailers of which `workspace` has not all embeddings."""
@@ -79,6 +92,7 @@ class Kill:
     phase: str
     rows: int
     trials: int
+    draws: int
     epochs: int
 
 
@@ -131,18 +145,21 @@ def kill_and_resume(
     seed: int = 0,
     at: tuple[str, ...] = (),
     resume: bool = False,
-    options: tuple[str, ...] = (),
+    concurrent: int | None = 1,
+    count_only: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[str]:
     """Runs everything in `folder` and returns the differences found, as text; empty if there is none.
 
     `at` names moments (`MOMENTS`) to be killed at instead of `kills` random ones; `resume` runs `divita resume` where
-    a run was killed; `options` are added to `divita run`.
+    a run was killed; `concurrent` configs of a search train at a time, None for as many as there are cores;
+    `count_only` compares only what such a search must keep to.
     """
     from orchestrator.data.synth import synthesize
 
     manifest = synthesize(folder / "trailers", trailers, seed=1, seconds=seconds)
     (folder / "sweep.yaml").write_text(space)
+    options = ("--concurrent", str(concurrent)) if concurrent else ()
     run = ("run", folder / "sweep.yaml", "-d", manifest, *options)
     for name in ("undisturbed", "killed"):
         (folder / name).mkdir()
@@ -164,7 +181,7 @@ def kill_and_resume(
                     command.wait_for(lambda: _reached(at[done], command, reference, workspace))  # noqa: B023
                     time.sleep(moments.uniform(0, 0.5))
                 else:
-                    _wait(command, moments.uniform(0, max(1.0, reference.left(workspace))))
+                    _wait(command, moments.uniform(0, reference.longest(workspace, kills - done)))
                 if not command.running:
                     say(f"run {tries} ended by itself, with {command.process.returncode}, before it was to be killed")
                     found += [f"run {tries}: ended with {command.process.returncode}"] * bool(
@@ -177,8 +194,8 @@ def kill_and_resume(
                 found += [f"kill {done}: left behind: {process}" for process in command.left_behind()]
             kill = _describe(after, command, workspace, watch)
             say(
-                f"kill {done:2}: {kill.phase:<24} after {kill.at:5.1f} s; {kill.rows} rows, {kill.trials} trials and "
-                f"{kill.epochs} epochs of others kept"
+                f"kill {done:2}: {kill.phase:<24} after {kill.at:5.1f} s; {kill.rows} rows, {kill.trials} trials, "
+                f"{kill.draws} draws and {kill.epochs} epochs of trials under way kept"
             )
             found += [f"kill {done}: {problem}" for problem in _check_decoding(command.said, lacking)]
             found += [f"kill {done}: {problem}" for problem in _check_status(place)]
@@ -189,10 +206,12 @@ def kill_and_resume(
             found += [f"the last run: {problem}" for problem in _check_decoding(command.said, lacking)]
         found += watch.lost
     say(f"epoch checkpoints: {watch.seen} seen, {len(watch.lost)} of them older than one before")
-    found += differences(reference.workspace, workspace)
+    found += miscounted(workspace)
+    found += written_twice(workspace) if count_only else differences(reference.workspace, workspace)
+    alike = "every config of a search there once" if count_only else "everything as in the undisturbed run, bit for bit"
     say(
-        f"killed {done} times: {len(finished_trials(workspace))} trials, {len(rows(workspace))} rows; "
-        + (f"{len(found)} differences" if found else "everything as in the undisturbed run, bit for bit")
+        f"killed {done} times: {len(finished_trials(workspace))} trials, {len(draws(workspace))} draws, "
+        f"{len(rows(workspace))} rows; " + (f"{len(found)} differences" if found else alike)
     )
     return found
 
@@ -202,12 +221,17 @@ def finished_trials(workspace: Path) -> set[str]:
     return {path.name for place in ("", "pruned/") for path in workspace.glob(f"ledger/{place}*.json")}
 
 
+def draws(workspace: Path) -> list[Path]:
+    """Configs that a search of the sweep drew, as files."""
+    return [*workspace.glob("sweeps/*/searches/*/*.json")]
+
+
 def _run_undisturbed(run: tuple[str | Path, ...], place: Path) -> Undisturbed:
     with Command(*run, cwd=place, log=place / "run.log") as command:
         code = command.wait(3600)
         assert code == 0, f"the undisturbed run ended with {code}:\n{command.said}"
         took = time.monotonic() - command.started
-    steps = [(name, float(seconds)) for name, seconds in re.findall(r"^(\w+): .+ in (\d+) s$", command.said, re.M)]
+    steps = [(name, float(seconds)) for name, seconds in re.findall(r"^(\w+)[^:]*: .+ in (\d+) s$", command.said, re.M)]
     extracting = sum(seconds for name, seconds in steps if name == "extracting")
     return Undisturbed(place / "workspace", took, extracting, sum(seconds for _, seconds in steps) - extracting)
 
@@ -222,7 +246,9 @@ def _reached(moment: str, command: Command, reference: Undisturbed, workspace: P
         return "extracting: " in command.said and bool(command.workers("Map"))
     if moment == "between":
         return not reference.lacking(workspace)
-    return bool(finished_trials(workspace))
+    if moment == "training":
+        return bool(finished_trials(workspace))
+    return len(draws(workspace)) >= 3
 
 
 def _is_saved(workspace: Path) -> bool:
@@ -234,7 +260,7 @@ def _describe(after: float, command: Command, workspace: Path, watch: EpochWatch
     holds = told.get("holder", {}).get("process") == command.process.pid
     phase = str(told["phase"]) if holds else "before or after the lock"
     stored, trials = len(rows(workspace)), len(finished_trials(workspace))
-    return Kill(after, phase, stored, trials, sum(watch.epochs().values()))
+    return Kill(after, phase, stored, trials, len(draws(workspace)), sum(watch.epochs().values()))
 
 
 def _told(workspace: Path) -> dict[str, Any]:
@@ -273,11 +299,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10, help="how many random moments (default 10)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
     parser.add_argument("--at", default="", help=f"kill at these moments instead: {', '.join(MOMENTS)}")
-    parser.add_argument("--space", type=Path, help="search space to run instead of the built-in grid")
+    parser.add_argument("--space", type=Path, help="search space to run instead of the built-in grid and search")
     parser.add_argument("--trailers", type=int, default=12, help="synthetic trailers to make (default 12)")
     parser.add_argument("--seconds", type=float, default=2.0, help="their mean length (default 2)")
     parser.add_argument("--command", choices=("run", "resume"), default="run", help="what goes on after a kill")
-    parser.add_argument("--concurrent", help="passed on: configs of a search at a time; 1 to compare searches")
+    parser.add_argument("--concurrent", type=int, default=1, help="configs of a search at a time (default 1)")
+    parser.add_argument("--count-only", action="store_true", help="of searches compare no more than the numbers")
     parser.add_argument("--folder", type=Path, help="where to work and leave everything (default: a temporary folder)")
     given = parser.parse_args()
     at = tuple(filter(None, given.at.split(",")))
@@ -295,7 +322,8 @@ def main() -> None:
             seed=given.seed,
             at=at,
             resume=given.command == "resume",
-            options=("--concurrent", given.concurrent) if given.concurrent else (),
+            concurrent=given.concurrent,
+            count_only=given.count_only,
             say=lambda line: print(line, flush=True),
         )
     print("\n".join(found))

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.driver.options import RunOptions
 from orchestrator.driver.prepare import check_space
-from orchestrator.errors import StoreError
+from orchestrator.errors import InputError, StoreError
 from orchestrator.results import THE_AUTHORS, weights_used
 from orchestrator.specs import BackboneSpec, ClipSpec, Config, EmbeddingSpec, TimeSformerSpec, plain
 from orchestrator.store.sweeps import SweepEntry
@@ -97,10 +97,55 @@ def test_other_labels_are_noticed_and_named_and_a_moved_video_is_not(opened: Stu
     assert again.changes() == ["labels of 1 trailer changed (t5: +drama -action)"]
 
 
-def test_secrets_and_one_time_options_are_not_kept() -> None:
-    kept = RunOptions(retry_failed=True, tracking_uri="https://me:secret@host").keep("run")
-    assert "secret" not in str(kept) and not RunOptions.kept(kept).retry_failed
-    assert RunOptions.kept(RunOptions(tracking_uri="https://host").keep("run")).tracking_uri == "https://host"
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://me:secret@host",
+        "https://secret@host/x",
+        "https://host/?token=secret",
+        "postgresql://h/d?password=secret",
+    ],
+)
+def test_an_address_with_a_secret_is_not_kept_and_must_be_given_again(uri: str) -> None:
+    kept = RunOptions(retry_failed=True, tracking_uri=uri).keep("run")
+    assert "secret" not in str(kept) and not kept["retry_failed"]
+    with pytest.raises(InputError, match=r"--tracking-uri: .* is not kept, since it holds a password or a token"):
+        RunOptions.kept(kept)
+    assert RunOptions.kept(kept | {"tracking_uri": uri}).tracking_uri == uri
+    plain_one = RunOptions(tracking_uri="https://host:5000/mlflow")
+    assert RunOptions.kept(plain_one.keep("run")).tracking_uri == plain_one.tracking_uri
+
+
+def test_a_linked_yaml_is_opened_again_under_its_own_name(opened: Study, tmp_path: Path) -> None:
+    (tmp_path / "link.yaml").symlink_to(tmp_path / "space.yaml")
+    linked = Study.open("link.yaml", "trailers.csv", "workspace")
+    linked.save(linked.plan(), {"command": "run"})
+    again = Study.reopen(linked.workspace.sweeps.load("link"), linked.workspace)
+    assert [t.name for t in again.space.tables] == [t.name for t in linked.space.tables] == ["more", "link"]
+
+
+def test_relative_weights_of_a_search_are_those_of_the_folder_where_it_was_opened(
+    opened: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "search.yaml").write_text(
+        "fixed: {backbone: resnet_2d}\nsearch: {configs: 2, ranges: {weights: [net.pth, random], clips_per_snippet: [1, 2]}}\n"
+    )
+    study = Study.open("search.yaml", "trailers.csv", "workspace")
+    study.save(study.plan(), {"command": "run"})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    record = Workspace(tmp_path / "workspace").sweeps.load("search")
+    for _ in range(2):  # resumed, and resumed once more
+        again = Study.reopen(record, Workspace(tmp_path / "workspace"))
+        assert again.plan().searches[0].space == study.plan().searches[0].space
+        record = again.save(again.plan(), {"command": "run"})
+
+
+def test_a_sweep_whose_record_is_torn_is_run_anew_and_says_so(opened: Study, tmp_path: Path) -> None:
+    opened.save(opened.plan(), {"command": "run"})
+    (tmp_path / "workspace" / "sweeps" / "space" / "sweep.json").write_text("torn")
+    assert opened.changes() == ["what it ran on is not known any more"]
+    assert opened.changes() == []
 
 
 def test_embeddings_that_do_not_fit_on_the_disk_are_refused_before_the_first_trailer(

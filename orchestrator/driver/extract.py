@@ -8,6 +8,7 @@ from orchestrator.driver.cluster import Cluster
 from orchestrator.driver.options import RunOptions
 from orchestrator.driver.prepare import check_space, failure_limit
 from orchestrator.progress import Progress
+from orchestrator.store.lock import SweepLock
 from orchestrator.store.workspace import Workspace
 from orchestrator.study import Study
 from orchestrator.sweep.identity import detector_key, embedding_identity, shot_identity
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def extract_missing(
-    study: Study, plan: Plan, cluster: Cluster, options: RunOptions, progress: Progress
+    study: Study, plan: Plan, cluster: Cluster, options: RunOptions, lock: SweepLock, progress: Progress
 ) -> ExtractionCounts:
     from orchestrator.engine.extraction import ExtractionCounts, ExtractionOptions, extract
     from orchestrator.engine.pipeline import TrailerTask
@@ -53,6 +54,7 @@ def extract_missing(
             ExtractionOptions(layout=options.layout, stall_s=options.stall_s, max_failed=failure_limit(study, options)),
             step,
             plan.failed,
+            alive=lock.check,
         )
     counts.vectors_reused += reused
     return counts

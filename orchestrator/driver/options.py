@@ -8,7 +8,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 from urllib.parse import urlparse
 
+from orchestrator.errors import InputError
 from orchestrator.study import StrPath
+
+WITHHELD, SQLITE = "withheld", "sqlite:///"
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,27 @@ class RunOptions:
     concurrent: int | None = None
 
     def keep(self, command: str) -> dict[str, Any]:
-        """Plain values for `divita resume`; what is given for one time, or is a secret, is not kept."""
-        kept = asdict(self) | {"retry_failed": False, "command": command, "folder": os.getcwd()}
+        """Plain values for `divita resume`; what is given for one time, or holds a secret, is not kept."""
+        kept = asdict(self) | {"retry_failed": False, "command": command}
         if self.results is not None:
             kept["results"] = os.path.abspath(self.results)
-        if self.tracking_uri and urlparse(self.tracking_uri).password:
-            kept["tracking_uri"] = None
+        if self.tracking_uri and _holds_secret(self.tracking_uri):
+            kept["tracking_uri"] = WITHHELD
+        elif self.tracking_uri and self.tracking_uri.startswith(SQLITE):
+            kept["tracking_uri"] = SQLITE + os.path.abspath(self.tracking_uri.removeprefix(SQLITE))
         return kept
 
     @classmethod
     def kept(cls, values: Mapping[str, Any]) -> RunOptions:
-        """The inverse of `keep`."""
+        """The inverse of `keep`. Raises InputError where a secret must be given again."""
+        if values.get("tracking_uri") == WITHHELD:
+            raise InputError(
+                "--tracking-uri: the one that the sweep was started with is not kept, since it holds a password or a "
+                "token; give it again"
+            )
         return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
+
+
+def _holds_secret(uri: str) -> bool:
+    parts = urlparse(uri)
+    return "@" in parts.netloc or bool(parts.query)

@@ -18,12 +18,17 @@ from orchestrator.driver.prepare import (
     tell_what_is_lacking,
 )
 from orchestrator.driver.train import Trainer
+from orchestrator.errors import VectorsMissing
 from orchestrator.progress import Progress
 from orchestrator.results import sweep_configs
 from orchestrator.study import Study
+from orchestrator.sweep.plan import Plan
 
 if TYPE_CHECKING:
     from orchestrator.engine.extraction import ExtractionCounts
+
+EXTRACT, RUN = "extract", "run"
+"""What a sweep was started with, as it is kept for `divita resume`."""
 
 ROUNDS = 3
 """How often a run plans anew because vectors were lost or videos changed while it ran."""
@@ -44,12 +49,21 @@ def extract_sweep(study: Study, options: RunOptions, progress: Progress) -> Extr
     study.workspace.check_writable()
     with hold(study, progress) as lock, Cluster(options, progress) as cluster:
         plan = plan_again(study, options, progress)
-        if study.space.name not in study.workspace.sweeps.names():
-            study.save(plan, options.keep("extract"))
+        _keep_extraction(study, plan, options)
         tell_what_is_lacking(study, plan, progress)
         check_weights(plan.backbones_to_run)
         lock.tell(f"extracting {len(plan.to_decode)} trailers")
-        return extract_missing(study, plan, cluster, options, progress)
+        try:
+            return extract_missing(study, plan, cluster, options, lock, progress)
+        finally:
+            _keep_extraction(study, study.plan(), options)
+
+
+def _keep_extraction(study: Study, plan: Plan, options: RunOptions) -> None:
+    """Lets the extraction be resumed, and its state be seen; a sweep that was trained is kept as that."""
+    sweeps, name = study.workspace.sweeps, study.space.name
+    if name not in sweeps.names() or sweeps.load(name).options["command"] == EXTRACT:
+        study.save(plan, options.keep(EXTRACT))
 
 
 def run_sweep(study: Study, options: RunOptions, progress: Progress) -> RunCounts:
@@ -63,17 +77,18 @@ def run_sweep(study: Study, options: RunOptions, progress: Progress) -> RunCount
     with hold(study, progress) as lock, Cluster(options, progress) as cluster:
         tell_changes(study, progress)
         plan = plan_again(study, options, progress)
-        record = study.save(plan, options.keep("run"))
+        study.workspace.checkpoints.drop_finished(study.workspace.ledger.keys())
+        record = study.save(plan, options.keep(RUN))
         tell_what_is_lacking(study, plan, progress)
         check_weights([*plan.backbones_to_run, *plan.weights_to_train])
         for round in range(ROUNDS):
             if plan.to_decode:
                 lock.tell(f"extracting {len(plan.to_decode)} trailers")
                 try:
-                    counts = extract_missing(study, plan, cluster, options, progress)
+                    counts = extract_missing(study, plan, cluster, options, lock, progress)
                 finally:
                     plan = plan_whole(study, progress)
-                    record = study.save(plan, options.keep("run"))
+                    record = study.save(plan, options.keep(RUN))
             study.check_trainable(plan)
             follower = Follower(
                 MlflowView(tracking_uri, name),
@@ -81,17 +96,20 @@ def run_sweep(study: Study, options: RunOptions, progress: Progress) -> RunCount
                 study.workspace.ledger,
                 record.manifest_trailers,
                 warn=progress.say,
-                searches=[search.identity for search in record.searches],
             )
             with follower:
-                if any(c.trainable for c in plan.configs) or plan.to_draw:
+                if plan.trainable:
                     trainer = Trainer(study, plan, cluster, follower, lock, progress)
                     try:
                         trainer.run(options.concurrent)
+                    except VectorsMissing as lost:
+                        progress.say(f"training stopped: {lost}")
+                        if round == ROUNDS - 1:
+                            raise
                     finally:
                         trained += trainer.trained
-                        plan = study.plan()
-                        record = study.save(plan, options.keep("run"))
+                        plan = plan_whole(study, progress)
+                        record = study.save(plan, options.keep(RUN))
             if not plan.to_decode or round == ROUNDS - 1:
                 break
             progress.say(f"{describe_lost(study, plan)}; once more")

@@ -7,8 +7,9 @@ from the ledger. So a search that was killed knows what it knew, and one that ru
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InputError
@@ -50,15 +51,17 @@ class SearchRun:
         self._costs: dict[str, ConfigCost | None] = {}
         self._drawn: dict[str, Drawn] = {}
         self._known: dict[str, Observation] = {}
-        for drawn in search.drawn:
-            self._learn(drawn)
-        self._waiting = [d for d in search.drawn if not self._is_over(d) and d.plan.trainable]
-        self._number = max((d.number for d in search.drawn), default=-1) + 1
+        self._taken, self._exhausted = set(search.taken), search.exhausted
+        self._earlier = max(search.taken, default=-1)
+        self._grid = frozenset(c.key for c in plan.grid)
+        self._learn(search.drawn)
+        # What a grid asks for as well is the grid's to train.
+        self._waiting = [d for d in search.drawn if not d.shared and not self._is_over(d) and d.plan.trainable]
 
     @property
     def left(self) -> int:
         """Configs that are to be trained: those drawn before that have no result, and those to draw."""
-        return len(self._waiting) + max(0, self._spec.configs - len(self._known))
+        return len(self._waiting) + (0 if self._exhausted else max(0, self._spec.configs - len(self._known)))
 
     @property
     def end_to_end(self) -> bool:
@@ -72,14 +75,13 @@ class SearchRun:
         """
         if self._waiting:
             return self._job(self._waiting.pop(0))
-        while len(self._known) < self._spec.configs:
+        while not self._exhausted and len(self._known) < self._spec.configs:
             drawn = self._draw()
             if drawn is None:
-                found, wanted = len(self._known), self._spec.configs
-                self._progress.say(f"{self._space.table}: the ranges hold {found} configs, not {wanted}; all are drawn")
+                self._end_early()
                 return None
-            self._learn(drawn)
-            if not self._is_over(drawn):
+            self._learn([drawn])
+            if not drawn.shared and not self._is_over(drawn):
                 return self._job(drawn)
             # A grid, or an earlier search, has trained this very config.
         return None
@@ -90,17 +92,29 @@ class SearchRun:
 
         mine = replace(self._known[job.key], state="running", reports=dict(reports))
         self._known[job.key] = mine
-        return judge(self._spec, mine, [other for key, other in self._known.items() if key != job.key])
+        others = [other for key, other in self._known.items() if key != job.key]
+        if mine.number <= self._earlier:
+            # Drawn by an earlier run: it is judged as it was then, not against what was drawn since.
+            others = [other for other in others if other.number < mine.number]
+        return judge(self._spec, mine, others)
 
     def finished(self, job: ConfigJob) -> None:
         """The config has its records, or its worker died without: what they say is known from now on."""
-        self._learn(self._drawn[job.key])
+        self._learn([self._drawn[job.key]])
 
     def _draw(self) -> Drawn | None:
+        """The next config, kept; None where there is no other. Raises InputError where there is none at all."""
         from orchestrator.search.sampling import draw
 
-        known = sorted(self._known.values(), key=lambda o: o.number)
-        values = draw(self._spec, self._number, known, self._accept)
+        # The lowest number without a draw: one whose file was torn is drawn again from what was known before it.
+        number = next(n for n in count() if n not in self._taken)
+        known = sorted((o for o in self._known.values() if o.number < number), key=lambda o: o.number)
+        try:
+            values = draw(self._spec, number, known, self._accept)
+        except InputError:  # nothing within the limits; where some were found, these are all
+            if not self._known:
+                raise
+            values = None
         if values is None:
             return None
         placed = self._place(values)
@@ -112,11 +126,23 @@ class SearchRun:
             {str(t.split): t.key for t in placed.trials},
         )
         search = self._space
-        suggestion = Suggestion(search.table, self._search.identity, search.space, self._number, dict(values), entry)
+        suggestion = Suggestion(search.table, self._search.identity, self._search.space, number, dict(values), entry)
         self._workspace.sweeps.suggest(self._plan.space.name, suggestion)
-        self._started(suggestion)
-        self._number += 1
-        return Drawn(suggestion.number, suggestion.values, placed)
+        self._taken.add(number)
+        shared = placed.key in self._grid
+        if not shared:
+            self._started(suggestion)
+        return Drawn(suggestion.number, suggestion.values, placed, shared)
+
+    def _end_early(self) -> None:
+        """The ranges hold fewer configs than asked for; kept, unless it is for want of vectors."""
+        self._exhausted = True
+        found, wanted = len(self._known), self._spec.configs
+        self._progress.say(f"{self._space.table}: the ranges hold {found} configs, not {wanted}; all are drawn")
+        if not self._lost:
+            self._workspace.sweeps.mark_exhausted(
+                self._plan.space.name, self._space.table, self._search.identity, self._search.space
+            )
 
     def _accept(self, values: Mapping[str, Any]) -> bool:
         """Whether a draw is new, can be trained, and lies within the limits."""
@@ -150,19 +176,14 @@ class SearchRun:
     def _is_over(self, drawn: Drawn) -> bool:
         return self._known[drawn.plan.key].state in ("done", "pruned")
 
-    def _learn(self, drawn: Drawn) -> None:
-        self._drawn[drawn.plan.key] = drawn
-        records = self._records([t.key for t in drawn.plan.trials])
-        self._known[drawn.plan.key] = observe(self._spec, drawn.number, drawn.values, drawn.plan.key, records)
-
-    def _records(self, keys: list[str | None]) -> list[Any]:
-        """By split; a trial that this search pruned counts as pruned, one that another did not at all."""
-        ledger, wanted = self._workspace.ledger, [key for key in keys if key]
-        done = ledger.read_many(wanted)
-        pruned = {k: r for k, r in ledger.pruned(wanted).items() if r.search == self._search.identity}
-        failed = ledger.failed([key for key in wanted if key not in done])
-        found = failed | pruned | done
-        return [found.get(key or "") for key in keys]
+    def _learn(self, drawn: Sequence[Drawn]) -> None:
+        # What this search pruned counts as pruned, what another did, or a grid asks for as well, not at all.
+        asked = {t.key: None if d.shared else self._search.identity for d in drawn for t in d.plan.trials if t.key}
+        records = self._workspace.ledger.states(asked)
+        for d in drawn:
+            self._drawn[d.plan.key] = d
+            mine = [records.get(t.key or "") for t in d.plan.trials]
+            self._known[d.plan.key] = observe(self._spec, d.number, d.values, d.plan.key, mine)
 
 
 def check_drawable(plan: Plan, table: str) -> None:

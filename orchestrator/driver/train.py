@@ -55,7 +55,7 @@ class Trainer:
             self._study.workspace,
             len(self._used.genres),
             self._make_job,
-            lambda drawn: self._follower.expect(sweep_config(drawn.entry, drawn.number)),
+            lambda drawn: self._follower.expect(sweep_config(drawn.entry, drawn.number, drawn.identity)),
             self._progress,
         )
 
@@ -133,12 +133,11 @@ class Trainer:
 
     def _measure(self, jobs: Sequence[ConfigJob], kind_of: Callable[[AggregatorSpec], str]) -> None:
         """Adds what training took to the rates, by head: a clip through one costs as much whatever else varies."""
-        keys = [key for job in jobs for key, _ in job.trials.values()]
-        ledger = self._study.workspace.ledger
-        done = ledger.read_many(keys)
-        self.trained += len(done) + len(ledger.pruned([key for key in keys if key not in done]))
+        searched = {key: job.search for job in jobs for key, _ in job.trials.values()}
+        records = self._study.workspace.ledger.states(searched).values()
+        self.trained += sum(record.status != "failed" for record in records)
         spent: dict[str, Work] = {}
-        for record in done.values():
+        for record in (r for r in records if r.status == "done"):
             config = config_from_plain(record.config)
             trailers = record.n_train + record.n_val + record.n_test
             if clips := len(record.history) * trailers * config.clips_per_snippet:

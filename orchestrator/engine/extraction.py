@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,12 +142,13 @@ def extract(
     options: ExtractionOptions,
     step: Step,
     failed_before: Sequence[Failure] = (),
+    alive: Callable[[], None] = lambda: None,
 ) -> ExtractionCounts:
     """Runs the pass over `tasks` and stores what comes out.
 
     What a dead worker or node had in hand is gone through again. Raises TooManyFailures once more than
     `options.max_failed` trailers failed, those of earlier passes included, and StoreError when the workspace refuses;
-    what was finished until then is stored.
+    what was finished until then is stored. `alive` is called with each result; what it raises ends the pass.
     """
     counts = ExtractionCounts(failures=list(failed_before))
     waiting = {task.mid: task for task in tasks}
@@ -159,6 +160,7 @@ def extract(
             results = _results([*waiting.values()], specs, resources, options, again=number > 0)
             try:
                 for result in results:
+                    alive()
                     if result.fatal:
                         raise result.fatal
                     del waiting[result.task.mid]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import ray
 from ray.exceptions import ObjectLostError, RayActorError
@@ -21,6 +23,14 @@ ATTEMPTS = 5
 """How often a worker asks for a set whose hub or copy was lost; Ray starts the hub again in seconds."""
 
 
+@dataclass(frozen=True)
+class Held:
+    """A set in the object store: `refs` of its vectors and its offsets, by one `reading` of the workspace."""
+
+    reading: str
+    refs: tuple[Any, Any]
+
+
 @ray.remote(num_cpus=0, max_restarts=3)
 class EmbeddingHub:
     """Reads each embedding set once into the object store, from where every trial on a node reads one copy."""
@@ -28,22 +38,24 @@ class EmbeddingHub:
     def __init__(self, workspace: Workspace, data: TrainingData, budget: float) -> None:
         """`budget` is how many bytes of sets may be held; those that trials still read stay beyond it."""
         self._workspace, self._data, self._budget = workspace, data, budget
-        self._refs: dict[str, list[Any]] = {}
+        self._held: dict[str, Held] = {}
         self._bytes: dict[str, int] = {}
 
-    def get(self, key: str, again: bool = False) -> list[Any]:
-        """References to the vectors and the offsets of a set; `again`: those given before lead nowhere."""
-        if again:
-            self._refs.pop(key, None)
-            self._bytes.pop(key, None)
-        if key not in self._refs:
+    def get(self, key: str, lost: str | None = None) -> Held:
+        """Where a set lies. `lost`: the reading that was told before leads nowhere; if it is still the one told here,
+        the set is read again, so once however many workers ask."""
+        if lost and key in self._held and self._held[key].reading == lost:
+            self._drop(key)
+        if key not in self._held:
             loaded = self._workspace.embeddings.load(key, self._data.mids, self._data.rows[key])
-            while self._refs and sum(self._bytes.values()) + loaded.vectors.nbytes > self._budget:
-                oldest = next(iter(self._refs))
-                del self._refs[oldest], self._bytes[oldest]
-            self._refs[key] = [ray.put(loaded.vectors), ray.put(loaded.offsets)]
+            while self._held and sum(self._bytes.values()) + loaded.vectors.nbytes > self._budget:
+                self._drop(next(iter(self._held)))
+            self._held[key] = Held(uuid4().hex, (ray.put(loaded.vectors), ray.put(loaded.offsets)))
             self._bytes[key] = loaded.vectors.nbytes
-        return self._refs[key]
+        return self._held[key]
+
+    def _drop(self, key: str) -> None:
+        del self._held[key], self._bytes[key]
 
 
 def start_hub(workspace: Workspace, data: TrainingData) -> Any:
@@ -57,9 +69,12 @@ def start_hub(workspace: Workspace, data: TrainingData) -> Any:
 
 def fetch(hub: Any, key: str) -> ClipVectors:
     """A set, as views of the node's object store. Raises what the hub could not read, or Ray's error in the end."""
+    lost: str | None = None
     for attempt in range(ATTEMPTS):
         try:
-            return ClipVectors(*ray.get(ray.get(hub.get.remote(key, again=attempt > 0))))
+            held: Held = ray.get(hub.get.remote(key, lost))
+            lost = held.reading
+            return ClipVectors(*ray.get([*held.refs]))
         except (ObjectLostError, RayActorError):
             if attempt + 1 == ATTEMPTS:
                 raise

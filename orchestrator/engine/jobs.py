@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,8 +35,6 @@ class ConfigJob:
     metric: str | None = None
     search: str | None = None
     """`SearchSpec.identity` of the search that drew it."""
-    histories: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    """Of its splits that need no training any more: they count in the means by which it is judged."""
 
 
 @dataclass(frozen=True)

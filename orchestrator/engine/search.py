@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +23,12 @@ from orchestrator.engine.hub import start_hub
 from orchestrator.engine.jobs import ConfigJob, TrainingData, make_record
 from orchestrator.engine.session import Resources
 from orchestrator.engine.worker import MEMORY_ADVICE, ConfigTrainable, SweepJob
-from orchestrator.errors import StoreError
+from orchestrator.errors import StoreError, VectorsMissing
 from orchestrator.progress import Step
 from orchestrator.store.workspace import Workspace
+
+TRIES = 3
+"""How often a config is given to a worker that dies before it has kept another epoch."""
 
 
 class Source(Protocol):
@@ -58,8 +62,9 @@ def search(
     one before has its records and `source` knows it. `gpus` is the share of a GPU that a config takes where there are
     GPUs. `finished` is called with each config that ends, `training` again and again with the keys of those that run.
 
-    Raises StoreError when the workspace refuses (the records of other configs are kept), and what `source`,
-    `finished` and `training` raise.
+    Raises VectorsMissing when a set lacks vectors that were planned with (a part was found torn): no config is to
+    blame, and none fails; StoreError when the workspace refuses; and what `source`, `finished` and `training` raise.
+    Records and checkpoints that were written until then stay.
     """
     watch = _Watch(source, data, workspace, step, finished, training)
     hub = start_hub(workspace, data)
@@ -84,7 +89,8 @@ def search(
                 storage_path=scratch,
                 verbose=0,
                 callbacks=[watch],
-                failure_config=tune.FailureConfig(max_failures=1),
+                # What a dead worker had is handed out again here: Tune counts deaths, and not whether they cost anything.
+                failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
@@ -126,6 +132,9 @@ class _Watch(tune.Callback):
         self._finished, self._training = finished, training
         self._jobs: dict[str, ConfigJob] = {}
         self._running: dict[str, str] = {}
+        self._again: deque[ConfigJob] = deque()
+        self._deaths: dict[str, tuple[int, int]] = {}
+        self._dry = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Tune pickles its callbacks for its own restore, which is never used here; threads and bars can't be pickled.
@@ -140,11 +149,20 @@ class _Watch(tune.Callback):
             self.error = self.error or error
 
     def draw(self, trial_id: str) -> ConfigJob | None:
-        with self.keeping():
-            if job := self.source.next():
-                self._jobs[trial_id] = job
-                return job
-        return None
+        """What to train next: first what a dead worker left, then what the source gives."""
+        job = self._again.popleft() if self._again else None
+        if job is None and not self._dry:
+            with self.keeping():
+                job = self.source.next()
+            self._dry = job is None
+        if job is not None:
+            self._jobs[trial_id] = job
+        return job
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is out that may have to be handed out again."""
+        return bool(self.error) or not self._jobs
 
     def judge(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Whether the config is pruned here; its records are then written."""
@@ -170,6 +188,7 @@ class _Watch(tune.Callback):
         self._running[trial.trial_id] = self._jobs[trial.trial_id].key
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Its node was taken away with notice; Tune starts it again."""
         self._running.pop(trial.trial_id, None)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
@@ -177,9 +196,10 @@ class _Watch(tune.Callback):
             self._step.note(f"{self._jobs[trial.trial_id].config.label}: {note}")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if stop := trial.last_result.get("stop"):
-            self.error = self.error or StoreError(stop)
-            return
+        for sign, error in (("lost", VectorsMissing), ("stop", StoreError)):
+            if message := trial.last_result.get(sign):
+                self.error = self.error or error(message)
+                return
         job, failed = self._jobs[trial.trial_id], trial.last_result.get("failed", 0)
         if failed:
             self._step.note(
@@ -188,15 +208,28 @@ class _Watch(tune.Callback):
         self._end(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker that died again after it was restarted."""
+        """Its worker died, in training, before it or between two configs: it goes on in another, if it got anywhere."""
+        self._running.pop(trial.trial_id, None)
         job = self._jobs[trial.trial_id]
-        reason = f"its worker died: {_why(trial.error_file)}"
         with self.keeping():
+            if self._count_death(job) < TRIES:
+                self._again.append(self._jobs.pop(trial.trial_id))
+                return
+            reason = _why(trial.error_file)
             for split in job.trials:
                 record = make_record(job, split, self._data, status="failed", reason=reason)
                 self._workspace.ledger.write(record)
-        self._step.note(f"failed: {job.config.label}: {reason}")
+            self._step.note(f"failed: {job.config.label}: {reason}")
         self._end(trial.trial_id)
+
+    def _count_death(self, job: ConfigJob) -> int:
+        """How many workers in a row died of the config without keeping another epoch, this one included."""
+        name = job.checkpoint
+        epoch = self._workspace.checkpoints.epochs([name]).get(name, 0) if name else 0
+        last, deaths = self._deaths.get(job.key, (epoch, 0))
+        deaths = deaths + 1 if epoch == last else 1
+        self._deaths[job.key] = (epoch, deaths)
+        return deaths
 
     def _end(self, trial_id: str) -> None:
         self._running.pop(trial_id, None)
@@ -210,12 +243,14 @@ class _Watch(tune.Callback):
 
 
 def _why(error_file: str | None) -> str:
-    """The last line of what Tune wrote of a trial's errors, or advice where memory ran out."""
+    """One line on what Tune wrote of a trial's errors; of a death Ray itself knows little and says much."""
     text = Path(error_file).read_text() if error_file and Path(error_file).exists() else ""
     if "OutOfMemoryError" in text or "running low on memory" in text:
-        return MEMORY_ADVICE
+        return f"its worker died: {MEMORY_ADVICE}"
     lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else "unknown"
+    if not lines or "The actor is dead" in text:
+        return f"its worker died {TRIES} times at the same epoch: it was killed, crashed, or its node went"
+    return f"its worker failed: {lines[-1].strip()}"
 
 
 class _Draws(Searcher):
@@ -227,7 +262,9 @@ class _Draws(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         job = self._watch.draw(trial_id)
-        return {"job": job} if job else Searcher.FINISHED
+        if job:
+            return {"job": job}
+        return Searcher.FINISHED if self._watch.over else None
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """The source is told when the records are written."""

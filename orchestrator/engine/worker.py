@@ -51,8 +51,8 @@ class ConfigTrainable(tune.Trainable):
     """One config: each `step` trains epochs for at least REPORT_S or to a milestone; the last writes the ledger.
 
     Its results: `reports`, [(milestone, mean), …], and `so_far`, [(split, fields of a pruned record), …], at a
-    milestone; `failed`, the number of failed trials, at the end; `stop`, why the whole sweep can't go on; `note`, what
-    the user is told.
+    milestone; `failed`, the number of failed trials, at the end; `stop`, why the whole sweep can't go on; `lost`, which
+    vectors must be made again before it can; `note`, what the user is told.
     """
 
     def setup(self, config: dict[str, Any], job: SweepJob | None = None) -> None:
@@ -155,16 +155,18 @@ class ConfigTrainable(tune.Trainable):
                 "n_test": len(one.data.test),
             }
         assert job.metric is not None
-        histories = dict(job.histories) | {split: fields["history"] for split, fields in so_far.items()}
-        means = milestone_means(histories.values(), job.metric, [m for m in job.milestones if m <= trainer.epoch])
+        histories = [fields["history"] for fields in so_far.values()]
+        means = milestone_means(histories, job.metric, [m for m in job.milestones if m <= trainer.epoch])
         # Lists, for Tune flattens mappings.
         return {"done": False, "epoch": trainer.epoch, "reports": [*means.items()], "so_far": [*so_far.items()]}
 
     def _fail(self, error: Exception) -> dict[str, Any]:
         cause = getattr(error, "cause", None) or error  # what Ray wraps is what happened
-        if isinstance(cause, StoreError) and not isinstance(cause, VectorsMissing):
+        if isinstance(cause, VectorsMissing):  # no fault of the config: it can be trained once they are there again
+            return {"done": True, "reason": str(cause), "lost": str(cause)}
+        if isinstance(cause, StoreError):
             return {"done": True, "reason": str(cause), "stop": str(cause)}
-        reason = str(cause) if isinstance(cause, InputError | VectorsMissing) else f"{type(cause).__name__}: {cause}"
+        reason = str(cause) if isinstance(cause, InputError) else f"{type(cause).__name__}: {cause}"
         if is_memory_error(cause):
             reason = f"{MEMORY_ADVICE} ({reason.splitlines()[0]})"
         try:

@@ -58,7 +58,8 @@ class Spread:
 class SweepConfig:
     """A config as its sweep expects it: `trials` maps each split to its trial key, empty where it has none yet.
 
-    `number` says as which its search drew it; None for those of a grid.
+    `search` is the identity of the search that drew it and alone asks for it, `number` says as which; None for those
+    of a grid, whether or not a search drew them as well.
     """
 
     key: str
@@ -67,12 +68,19 @@ class SweepConfig:
     trials: Mapping[int, str]
     tables: tuple[str, ...] = ()
     number: int | None = None
+    search: str | None = None
 
     @classmethod
     def of(
-        cls, config: Config, key: str, trials: Mapping[int, str], tables: Sequence[str] = (), number: int | None = None
+        cls,
+        config: Config,
+        key: str,
+        trials: Mapping[int, str],
+        tables: Sequence[str] = (),
+        number: int | None = None,
+        search: str | None = None,
     ) -> SweepConfig:
-        return cls(key, config.label, config.flat(), dict(trials), tuple(tables), number)
+        return cls(key, config.label, config.flat(), dict(trials), tuple(tables), number, search)
 
 
 @dataclass(frozen=True)
@@ -146,14 +154,20 @@ def aggregate(
     Records are matched by trial key, so those of other sweeps, labels or settings may be among them. Of several
     records of a trial `choose_records` takes one.
     """
-    found = choose_records(records)
+    found = choose_records(configs, records)
     return [_row(config, {s: found.get(k) for s, k in sorted(config.trials.items())}, trailers) for config in configs]
 
 
-def choose_records(records: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
-    """Trial key -> the record that counts: a done one before a pruned one before a failed one."""
+def choose_records(configs: Iterable[SweepConfig], records: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
+    """Trial key -> the record that counts for its config: a done one before a pruned one before a failed one.
+
+    A pruned one counts only where the search that pruned it is the config's: for all else its trial has yet to run.
+    """
+    searches = {key: config.search for config in configs for key in config.trials.values()}
     found: dict[str, TrialRecord] = {}
     for record in records:
+        if record.key not in searches or (record.status == "pruned" and record.search != searches[record.key]):
+            continue
         other = found.get(record.key)
         if other is None or COUNTS_MORE[record.status] > COUNTS_MORE[other.status]:
             found[record.key] = record

@@ -47,13 +47,13 @@ def _draw_pair(view: SearchView, other: int) -> Plot:
     figure, place = make_figure(title, notes, 3.5, left=0.75, bottom=0.85)
     ax = figure.add_axes(place)
     rest = [d for d in view.done if d not in view.front]
-    points = {d.name: (_value(view, d, other), _value(view, d, 0)) for d in view.done}
+    points = {d.observation.key: (_value(view, d, other), _value(view, d, 0)) for d in view.done}
     _scale(ax, [x for x, _ in points.values()], cost=names[other] in COSTS)
     faces = [face(d.row, COLOURS[4]) if d.row else COLOURS[4] for d in rest]
     ax.scatter(*_columns(points, rest), s=22, c=faces, edgecolor=COLOURS[4], alpha=0.8, linewidth=0.8, zorder=3)
     faces = [face(d.row, COLOURS[0]) if d.row else COLOURS[0] for d in view.front]
     ax.scatter(*_columns(points, view.front), s=40, c=faces, edgecolor="black", linewidth=0.8, zorder=5)
-    front = sorted(points[d.name] for d in view.front)
+    front = sorted(points[d.observation.key] for d in view.front)
     style = "steps-post" if OBJECTIVES[names[other]] == "minimize" else "steps-pre"
     if joined:
         ax.plot(*zip(*front, strict=True), drawstyle=style, color="black", linewidth=1.2, zorder=2)
@@ -89,7 +89,8 @@ def _value(view: SearchView, drawn: Drawn, objective: int) -> float:
 def _columns(
     points: dict[str, tuple[float, float]], drawn: list[Drawn] | tuple[Drawn, ...]
 ) -> tuple[list[float], list[float]]:
-    return [points[d.name][0] for d in drawn], [points[d.name][1] for d in drawn]
+    xy = [points[d.observation.key] for d in drawn]
+    return [x for x, _ in xy], [y for _, y in xy]
 
 
 def _scale(ax: Axes, xs: list[float], *, cost: bool) -> None:
@@ -121,13 +122,13 @@ def _label(
     for start, end in itertools.pairwise(at(p) for p in front):
         corner = (end[0], start[1]) if style == "steps-post" else (start[0], end[1])
         lines += [Box.around(start, corner), Box.around(corner, end)]
-    on_front = [d.name for d in view.front]
-    taken = [Box.around(at(p), at(p), 3.0) for name, p in points.items() if name not in on_front]
+    on_front = {d.observation.key: d.name for d in view.front}
+    taken = [Box.around(at(p), at(p), 3.0) for key, p in points.items() if key not in on_front]
     boxes = place_labels(
-        [at(points[n]) for n in on_front], [4.0] * len(on_front), [text_width(n, SMALL - 1) for n in on_front],
+        [at(points[k]) for k in on_front], [4.0] * len(on_front), [text_width(n, SMALL - 1) for n in on_front.values()],
         SMALL - 1, bounds, [*lines, *taken],
     )  # fmt: skip
     width, height = figure.get_size_inches() * 72
-    for name, box in zip(on_front, boxes, strict=True):
+    for name, box in zip(on_front.values(), boxes, strict=True):
         middle = ((box.left + box.right) / 2 / width, (box.bottom + box.top) / 2 / height)
         figure.text(*middle, name, fontsize=SMALL - 1, ha="center", va="center", zorder=6)

@@ -43,16 +43,15 @@ def list_parts(report: Report, tables: Sequence[ComparedTable]) -> Iterator[tupl
     """The figures of a sweep in parts, each with its name and how it is drawn, so that a fault in one costs no other.
 
     There is none of a table without a complete row, and no incomplete row in any of them. `tables` are those of
-    `comparison.compare`. Configs that a search drew are in the figures of the search, not in those of its table: they
-    differ in everything at once, so that a figure of one setting would compare nothing. Draw and render them under
+    `comparison.compare`. Configs that only a search asks for are in its figures, not in those of its table: they differ
+    in everything at once, so that a figure of one setting would compare nothing. Draw and render them under
     `style.literal_text`: names may hold what is a formula otherwise.
     """
     for view in view_searches(report):
         for what, draw in DRAW:
             yield f"{what} of the search {view.result.table}", partial(draw, view)
-    searched = {o.key for search in report.searches for o in search.observations}
     for table in tables:
-        kept = tuple(r for r in table.rows if r.row is None or r.row.key not in searched)
+        kept = tuple(r for r in table.rows if r.row is None or r.row.number is None)
         yield f"those of {table.table.name}", partial(_draw_table, report, replace(table, rows=kept))
     across = _Across(report, tables)
     yield "those of costs", across.draw_costs

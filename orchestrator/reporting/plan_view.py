@@ -122,6 +122,7 @@ def _show_searches(plan: Plan, console: Console) -> None:
 def _show_sharing(plan: Plan, facts: Mapping[str, Any], console: Console) -> None:
     apart, trailers = facts["without_sharing"], facts["trailers"]
     shared = sum(s.configs > 1 for s in plan.sets)
+    several = f" ({shared} sets serve several configs)" if shared else ""
     passes = "no decoding pass" if not plan.to_decode else f"1 decoding pass over {len(plan.to_decode):,} trailers"
     console.print(f"still to do: {passes}, {facts['missing']['embedding_sets']} of {len(plan.sets)} embedding sets")
     decodes, backbones = apart["decode_passes"], apart["backbone_passes"]
@@ -129,7 +130,7 @@ def _show_sharing(plan: Plan, facts: Mapping[str, Any], console: Console) -> Non
         return
     saved = (decodes - 1) * trailers, (backbones - facts["backbone_passes"]) * trailers
     console.print(
-        f"sharing ({shared} sets serve several configs): each trailer is decoded once, not {decodes} times, and goes "
+        f"sharing{several}: each trailer is decoded once, not {decodes} times, and goes "
         f"through {facts['backbone_passes']} backbone passes, not {backbones}, as it would with one pipeline a config; "
         f"saves {saved[0]:,} decodes and {saved[1]:,} backbone passes over a trailer"
     )

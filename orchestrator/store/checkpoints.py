@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,10 +89,28 @@ class Checkpoints:
             if name.endswith(f"{_END}.torn"):
                 self._tree.remove(name)
 
+    def drop_finished(self, done: Collection[str]) -> int:
+        """Removes checkpoints all of whose trials are among `done`, as a kill leaves them; returns how many.
+
+        Reads first lines only, and leaves torn ones to `read`. Raises StoreError.
+        """
+        names = [name.removesuffix(_END) for name in self._tree.names() if name.endswith(_END)]
+        if not names:
+            return 0
+        keys = frozenset(done)
+        headers = zip(names, map_files(self._read_header, names), strict=True)
+        over = [name for name, header in headers if header and keys.issuperset(header["trials"].values())]
+        for name in over:
+            self.remove(name)
+        return len(over)
+
     def _epoch(self, name: str) -> int | None:
+        header = self._read_header(name)
+        return int(header["epoch"]) if header else None
+
+    def _read_header(self, name: str) -> dict[str, Any] | None:
         try:
-            first = self._tree.read_bytes(_path(name), _HEADER_BYTES).partition(b"\n")[0]
-            return int(_header(first)["epoch"])
+            return _header(self._tree.read_bytes(_path(name), _HEADER_BYTES).partition(b"\n")[0])
         except (FileNotFoundError, ValueError):
             return None
 
@@ -112,6 +130,8 @@ def _header(line: bytes) -> dict[str, Any]:
     header = json.loads(line)
     if not isinstance(header, dict) or [*header] != _FIELDS or type(header["epoch"]) is not int:
         raise ValueError("its first line is not that of a checkpoint")
+    if not isinstance(header["trials"], dict) or not header["trials"]:
+        raise ValueError("its first line names no trials")
     return header
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from orchestrator.store import documents
 from orchestrator.store.files import FileTree
+from orchestrator.store.guard import PATIENCE_S, guard
 
-_PATH = "video_digests.json"
+_PATH, _GUARD = "video_digests.json", ".video_digests.lock"
 
 
 class VideoDigests:
@@ -34,10 +35,12 @@ class VideoDigests:
 
     def save(self) -> None:
         """Writes what was recorded, atomically, beside what other processes wrote meanwhile. Raises StoreError."""
-        if self._new:
+        if not self._new:
+            return
+        with guard(self._tree, _GUARD, PATIENCE_S):
             self._known = self._read() | self._new
             documents.write_document(self._tree, _PATH, self._known)
-            self._new = {}
+        self._new = {}
 
     def _read(self) -> dict[str, dict[str, Any]]:
         """Entries of the right form only: this is a cache, what is wrong in it is made again."""

@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from orchestrator.errors import TooManyFailures
 from orchestrator.store import documents
 from orchestrator.store.files import FileTree
+from orchestrator.store.guard import PATIENCE_S, guard
 
 STAGES = ("read", "decode", "shots", "clips", "embed")
 
-_PATH = "failures.json"
+_PATH, _GUARD = "failures.json", ".failures.lock"
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,11 @@ def check_failures(failures: Sequence[Failure], most: int) -> None:
 
 
 class FailureTable:
-    """One JSON file, replaced atomically. Only one process, the driver, writes it."""
+    """One JSON file, replaced atomically. The drivers of several sweeps may write it, one at a time.
+
+    Where the filesystem has no locks, as on an object store, two that write at one moment may lose rows: those trailers
+    are tried again.
+    """
 
     def __init__(self, tree: FileTree) -> None:
         self._tree = tree
@@ -72,33 +77,46 @@ class FailureTable:
         return {f.mid: f for f in self.load() if key in f.sets and f.mid in digests and digests[f.mid] == f.digest}
 
     def record(self, failures: Iterable[Failure]) -> None:
-        """Adds failures; one that is known at that stage gets the new reason and covers the sets of both."""
+        """Adds failures; one that is known at that stage gets the new reason and covers the sets of both.
+
+        Raises StoreError.
+        """
         new = list(failures)
         if not new:
             return
-        table = {_identity(f): f for f in self.load()}
-        for failure in new:
-            known = table.get(_identity(failure))
-            sets = dict.fromkeys((*known.sets, *failure.sets) if known else failure.sets)
-            table[_identity(failure)] = replace(failure, sets=tuple(sets))
-        self._write(table.values())
+        with guard(self._tree, _GUARD, PATIENCE_S):
+            table = {_identity(f): f for f in self.load()}
+            for failure in new:
+                known = table.get(_identity(failure))
+                sets = dict.fromkeys((*known.sets, *failure.sets) if known else failure.sets)
+                table[_identity(failure)] = replace(failure, sets=tuple(sets))
+            self._write(table.values())
 
     def forget(self, mids: Collection[str], sets: Collection[str] | None = None) -> None:
-        """Removes failures of trailers that are to be tried again or went well; `sets` limits it to these sets."""
+        """Removes failures of trailers that are to be tried again or went well; `sets` limits it to these sets.
+
+        Raises StoreError.
+        """
         table = self.load()
-        gone, keys = set(mids), None if sets is None else set(sets)
-        left: list[Failure] = []
-        for failure in table:
-            if failure.mid in gone:
-                failure = replace(failure, sets=tuple(k for k in failure.sets if keys is not None and k not in keys))
-            if failure.sets or failure.mid not in gone:
-                left.append(failure)
-        if left != table:
-            self._write(left)
+        if _without(table, mids, sets) == table:
+            return  # as after nearly every trailer: no lock is needed to find nothing
+        with guard(self._tree, _GUARD, PATIENCE_S):
+            self._write(_without(self.load(), mids, sets))
 
     def _write(self, failures: Iterable[Failure]) -> None:
         rows = sorted(failures, key=lambda f: (f.mid, f.digest or "", STAGES.index(f.stage)))
         documents.write_document(self._tree, _PATH, {"failures": [asdict(row) for row in rows]})
+
+
+def _without(table: Sequence[Failure], mids: Collection[str], sets: Collection[str] | None) -> list[Failure]:
+    gone, keys = set(mids), None if sets is None else set(sets)
+    left: list[Failure] = []
+    for failure in table:
+        if failure.mid in gone:
+            failure = replace(failure, sets=tuple(k for k in failure.sets if keys is not None and k not in keys))
+        if failure.sets or failure.mid not in gone:
+            left.append(failure)
+    return left
 
 
 def _identity(failure: Failure) -> tuple[str, str | None, str]:

@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from orchestrator.errors import StoreError
 from orchestrator.store.files import FileTree
 
+PATIENCE_S = 30.0
+"""Seconds in which whoever rewrites a small file is done with it."""
+
 _POLL_S = 0.02
 
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}

@@ -2,8 +2,8 @@
 
 A flat folder: `<trial key>.npz` holds the predictions, `<trial key>.json` the record. The predictions are written
 first, so that the record, when it is there, says that the trial is done. Trials that failed lie under `failed/`
-and count as missing: they run again. Those that a search pruned lie under `pruned/`; they are over for that search
-alone, and run when anything else asks for them.
+and count as missing: they run again. Those that a search pruned lie under `pruned/<identity of the search>/`; they
+are over for that search alone, and run when anything else asks for them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from orchestrator.store.parts import check_key
 
 STATUSES = ("done", "pruned", "failed")
 
-_ASIDE = ("pruned", "failed")
-"""Statuses whose records lie in a folder of that name."""
+_PRUNED, _FAILED = "pruned", "failed"
+
+FEW = 200
+"""Records up to which opening each by name costs less than listing the folder."""
 
 
 @dataclass(frozen=True)
@@ -106,29 +108,29 @@ class Ledger:
     def keys(self) -> frozenset[str]:
         """Keys of the trials that are done, by one listing: opens no file, so a torn record counts (see `verify`)."""
         names = set(self._tree.names())
-        return frozenset(n[:-5] for n in names if n.endswith(".json") and f"{n[:-5]}.npz" in names)
+        return frozenset(key for key in _keys_in(names) if f"{key}.npz" in names)
 
     def write(self, record: TrialRecord, predictions: Mapping[str, np.ndarray] | None = None) -> bool:
         """Adds a trial; False when it is done already, since such a record never changes. Raises StoreError.
 
-        A pruned or failed record replaces the one of its kind and gives way to a done one; a pruned one also removes
-        the failed one. `predictions` are plain arrays (`mids`, `probabilities` float32 (n_test, genres), `labels`, …);
-        only a done trial has them.
+        A failed record replaces an earlier one and goes when the trial is done; a pruned one replaces only that of its
+        own search, and stays. `predictions` are plain arrays (`mids`, `probabilities` float32 (n_test, genres),
+        `labels`, …); only a done trial has them.
         """
         if self._holds(record.key):
             return False
         body: dict[str, Any] = {"record": record.to_json()}
-        if record.status in _ASIDE:
-            self._tree.write_bytes(f"{record.status}/{record.key}.json", documents.seal(body))
-            if record.status == "pruned":
-                self._tree.remove(f"failed/{record.key}.json")
+        if record.status == "failed":
+            self._tree.write_bytes(f"{_FAILED}/{record.key}.json", documents.seal(body))
+            return True
+        if record.search is not None and record.status == "pruned":
+            self._tree.write_bytes(f"{_pruned_by(record.search)}/{record.key}.json", documents.seal(body))
             return True
         data = _pack(predictions or {})
         body["predictions"] = hashlib.sha256(data).hexdigest()
         self._tree.write_bytes(f"{record.key}.npz", data)
         self._tree.write_bytes(f"{record.key}.json", documents.seal(body))
-        for folder in _ASIDE:
-            self._tree.remove(f"{folder}/{record.key}.json")
+        self._tree.remove(f"{_FAILED}/{record.key}.json")
         return True
 
     def read(self, key: str) -> TrialRecord:
@@ -161,29 +163,73 @@ class Ledger:
     def verify(self, keys: Iterable[str]) -> list[str]:
         """Those of `keys` whose record or predictions are torn: they are set aside with a warning and run again.
 
-        Reads every byte of the done trials among `keys`; one that is not there is no fault. Raises StoreError.
+        Reads every byte of the done trials among `keys`; one that is not there is no fault. On a remote tree it reads
+        the records alone, since fetching all predictions at each run would cost minutes; `predictions` still finds
+        those that are torn. Raises StoreError.
         """
         done = self.keys()
         asked = [key for key in dict.fromkeys(keys) if key in done]
-        return [key for key, whole in zip(asked, map_files(self._is_whole, asked), strict=True) if not whole]
+        check = self._is_whole if self._tree.local is not None else self._has_record
+        return [key for key, whole in zip(asked, map_files(check, asked), strict=True) if not whole]
 
-    def pruned(self, keys: Collection[str] | None = None) -> dict[str, TrialRecord]:
-        """Trials (of `keys`, or all) that a search pruned and that were not done since; `search` says which."""
-        return self._aside("pruned", keys)
+    def pruned_keys(self, search: str) -> frozenset[str]:
+        """Keys of the trials that the search of that identity pruned, by one listing: opens no file."""
+        return _keys_in(self._tree.names(_pruned_by(search)))
+
+    def pruned(self, search: str, keys: Collection[str] | None = None) -> dict[str, TrialRecord]:
+        """Trials (of `keys`, or all) that the search of that identity pruned, whatever became of them since."""
+        return self._records(_pruned_by(search), self.pruned_keys(search) if keys is None else keys)
+
+    def searches(self) -> list[str]:
+        """Identities of the searches that have pruned trials."""
+        return self._tree.folders(_PRUNED)
 
     def failed(self, keys: Collection[str] | None = None) -> dict[str, TrialRecord]:
-        """Trials (of `keys`, or all) that failed when they ran last and did not succeed since."""
-        return self._aside("failed", keys)
+        """Trials (of `keys`, or all) that failed when they ran last and are not done since."""
+        asked = _keys_in(self._tree.names(_FAILED)) if keys is None else self._among(_FAILED, keys)
+        found = self._records(_FAILED, asked)
+        done = set(self._done(found))  # a writer that died before it tidied up leaves their failed records
+        return {key: record for key, record in found.items() if key not in done}
 
-    def _aside(self, status: str, keys: Collection[str] | None) -> dict[str, TrialRecord]:
-        names = self._tree.names(status)
-        found = [n[:-5] for n in names if n.endswith(".json") and (keys is None or n[:-5] in keys)]
-        if not found:
-            return {}
-        done = self.keys()
-        left = [key for key in found if key not in done]
-        bodies = map_files(lambda key: self._read(f"{status}/{key}"), left)
-        return {k: TrialRecord.from_json(b["record"]) for k, b in zip(left, bodies, strict=True) if b is not None}
+    def states(self, searched: Mapping[str, str | None]) -> dict[str, TrialRecord]:
+        """What became of trials: the done record, else that of the search that pruned it, else the failed one.
+
+        `searched` has for each trial key the identity of the search whose verdict counts for it, None where no
+        search's does. A trial that has none of the three is left out; torn records are set aside with a warning.
+        """
+        found = self.read_many(self._done(searched))
+        folders: dict[str, list[str]] = {}
+        for key, search in searched.items():
+            if search is not None and key not in found:
+                folders.setdefault(_pruned_by(search), []).append(key)
+        folders[_FAILED] = list(searched)
+        for folder, keys in folders.items():
+            found |= self._records(folder, self._among(folder, [key for key in keys if key not in found]))
+        return found
+
+    def _done(self, keys: Collection[str]) -> list[str]:
+        """Those of `keys` that have a record and predictions; opens no file."""
+        if len(keys) >= FEW:
+            done = self.keys()
+            return [key for key in keys if key in done]
+        there = map_files(lambda key: all(self._tree.exists(f"{key}.{end}") for end in ("json", "npz")), keys)
+        return [key for key, is_there in zip(keys, there, strict=True) if is_there]
+
+    def _among(self, folder: str, keys: Collection[str]) -> Collection[str]:
+        """Those of `keys` that a folder has a record of: few are simply tried, for many one listing is cheaper."""
+        if len(keys) < FEW:
+            return keys
+        there = set(self._tree.names(folder))
+        return [key for key in keys if f"{key}.json" in there]
+
+    def _records(self, folder: str, keys: Collection[str]) -> dict[str, TrialRecord]:
+        asked = list(keys)
+        bodies = map_files(lambda key: self._read(f"{folder}/{key}"), asked)
+        return {k: TrialRecord.from_json(b["record"]) for k, b in zip(asked, bodies, strict=True) if b is not None}
+
+    def _has_record(self, key: str) -> bool:
+        """Whether the record fits its checksum; it is set aside otherwise."""
+        return self._read(key) is not None
 
     def _is_whole(self, key: str) -> bool:
         """Whether record and predictions fit their checksums; what does not is set aside."""
@@ -258,3 +304,13 @@ def _types_of(hint: Any) -> tuple[type, ...]:
 
 
 _TYPES = {name: _types_of(hint) for name, hint in typing.get_type_hints(TrialRecord).items()}
+
+
+def _pruned_by(search: str) -> str:
+    """The folder of what the search of that identity pruned. Raises ValueError where it can't name one."""
+    return f"{_PRUNED}/{check_key(search)}"
+
+
+def _keys_in(names: Iterable[str]) -> frozenset[str]:
+    """Keys of the trials whose records are among the files of a folder."""
+    return frozenset(name.removesuffix(".json") for name in names if name.endswith(".json"))

@@ -81,7 +81,7 @@ class SweepLock:
     """The lock of one sweep, for one driver, from `acquire` to `release`; `read` needs no lock.
 
     On a local or network filesystem with file locks only one driver can take it. On an object store two that start
-    within a second may both believe so for a moment; the one that was overwritten learns it at its next `tell`.
+    within a second may both believe so for a moment; the one that was overwritten learns it with its next heartbeat.
     """
 
     def __init__(self, tree: FileTree, sweep: str, *, patience: float = PATIENCE_S, host: str | None = None) -> None:
@@ -91,6 +91,7 @@ class SweepLock:
         self._mine: Claim | None = None
         self._rival: Claim | None = None
         self._told = 0.0
+        self._warned = False
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -115,14 +116,18 @@ class SweepLock:
                 watching(f"sweep {self._sweep}: watching for {self._patience:g} s whether {there} still lives")
             self._watch(there)
             watched = there
-        self._mine, self._rival, self._told = mine, None, time.monotonic()
+        self._mine, self._rival, self._told, self._warned = mine, None, time.monotonic(), False
         self._over.clear()
         self._thread = threading.Thread(target=self._beat, name=f"lock of {self._sweep}", daemon=True)
         self._thread.start()
         return None if there is None else str(there)
 
     def tell(self, phase: str, configs: Iterable[str] = ()) -> None:
-        """Says what runs now. Raises SweepBusy when another driver has taken the lock over, StoreError."""
+        """Says what runs now. Raises SweepBusy when another driver has taken the lock over.
+
+        What can't be written is only logged, and said again with the next heartbeat: a hiccup of a filesystem must not
+        end a sweep of days.
+        """
         with self._mutex:
             if self._mine is None:
                 raise RuntimeError(f"sweep {self._sweep}: the lock must be acquired first")
@@ -131,8 +136,13 @@ class SweepLock:
             changed = phase != self._mine.phase
             self._mine = replace(self._mine, phase=phase, configs=tuple(sorted(configs)))
             if changed or time.monotonic() - self._told >= EVERY_S:
-                self._renew(self._mine)
+                self._try_to_renew(self._mine)
                 self._told = time.monotonic()
+
+    def check(self) -> None:
+        """Raises SweepBusy when another driver has taken the lock over, as the heartbeat notices; reads no file."""
+        if self._rival is not None:
+            raise self._busy(self._rival)
 
     def release(self) -> None:
         """Gives the lock back if it is still ours. What goes wrong is only logged: a dead driver's lock is free."""
@@ -166,20 +176,26 @@ class SweepLock:
         return said | {"host": there.holder.host, "process": there.holder.process} if lives else None
 
     def _beat(self) -> None:
-        """Renews the claim until the end, or until another driver has it, of which the next `tell` speaks."""
-        warned = False
+        """Renews the claim until the end, or until another driver has it, of which `check` and `tell` then speak."""
         while not self._over.wait(BEAT_S):
             try:
                 with self._mutex:
                     if self._mine is not None:
-                        self._renew(self._mine)
-                warned = False
+                        self._try_to_renew(self._mine)
             except SweepBusy:
                 return
-            except Exception as fault:  # whatever a remote filesystem raises; the next beat may go well
-                if not warned:
-                    log.warning("%s: the heartbeat could not be written: %s", self._tree.where(self._path), fault)
-                warned = True
+
+    def _try_to_renew(self, mine: Claim) -> None:
+        """Renews the claim; warns once in a row of tries that fail. Raises SweepBusy."""
+        try:
+            self._renew(mine)
+            self._warned = False
+        except SweepBusy:
+            raise
+        except Exception as fault:  # whatever a remote filesystem raises; the next beat may go well
+            if not self._warned:
+                log.warning("%s: the heartbeat could not be written: %s", self._tree.where(self._path), fault)
+            self._warned = True
 
     def _take(self, mine: Claim, dead: Claim | None) -> tuple[Claim | None, bool]:
         """Puts `mine` in place where there is no claim, or that of a dead driver; what was or is there, and whether."""

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from orchestrator.store import documents
 from orchestrator.store.files import FileTree
+from orchestrator.store.guard import PATIENCE_S, guard
 
-_PATH = "rates.json"
+_PATH, _GUARD = "rates.json", ".rates.lock"
 
 _FADE = 0.5
 """Weight of all earlier runs against the newest: a machine or a setting that changed is soon what counts."""
@@ -45,14 +46,15 @@ class Rates:
         """Adds what a run measured; the newer a run, the more it counts. Raises StoreError."""
         if not measured:
             return
-        known = self._read()
-        for kind, work in measured.items():
-            old = known.get(kind)
-            if old is not None:
-                work = Work(_FADE * old.seconds + work.seconds, _FADE * old.units + work.units)
-            known[kind] = work
-        rows = {kind: {"seconds": w.seconds, "units": w.units} for kind, w in sorted(known.items())}
-        documents.write_document(self._tree, _PATH, rows)
+        with guard(self._tree, _GUARD, PATIENCE_S):
+            known = self._read()
+            for kind, work in measured.items():
+                old = known.get(kind)
+                if old is not None:
+                    work = Work(_FADE * old.seconds + work.seconds, _FADE * old.units + work.units)
+                known[kind] = work
+            rows = {kind: {"seconds": w.seconds, "units": w.units} for kind, w in sorted(known.items())}
+            documents.write_document(self._tree, _PATH, rows)
 
     def _read(self) -> dict[str, Work]:
         rows = documents.read_document(self._tree, _PATH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -14,8 +15,7 @@ from orchestrator.store.failures import Failure
 from orchestrator.store.files import FileTree, map_files
 from orchestrator.store.parts import check_key
 
-MANIFESTS = ("manifest.csv", "manifest.parquet")
-"""Names under which a sweep keeps its manifest."""
+_EXHAUSTED = "exhausted.json"
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class SweepRecord:
     `space` holds the text of the YAML and of every file it includes, by file name; `overrides` the fields that the
     command replaced; `labels` the digest of ids, labels and parts; `chance` the label prevalence on each split's test
     part by metric; `failures` the trailers that no trial uses; `options` how it was run, for `divita resume`;
+    `kept_manifest` the file of the copy it ran on; `lacking` trailers by embedding set that have no vectors yet;
     `updated` is a time in ISO 8601.
     """
 
@@ -115,6 +116,8 @@ class SweepRecord:
     entries: tuple[SweepEntry, ...]
     searches: tuple[SweepSearch, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    kept_manifest: str = ""
+    lacking: dict[str, int] = field(default_factory=dict)
     updated: str = ""
 
     def __post_init__(self) -> None:
@@ -142,7 +145,7 @@ class SweepRecord:
 
 
 class SweepStore:
-    """Sweeps under one tree: `<name>/sweep.json`, its manifest, and `<name>/searches/<table>/` with what was drawn."""
+    """Sweeps under one tree: `<name>/sweep.json`, its manifest, and `<name>/searches/` with what was drawn."""
 
     def __init__(self, tree: FileTree) -> None:
         self._tree = tree
@@ -164,51 +167,66 @@ class SweepStore:
                 return SweepRecord.from_json(values)
             except (AttributeError, KeyError, TypeError, ValueError) as fault:
                 documents.set_torn_aside(self._tree, path, fault)
+                raise InputError(
+                    f"{self._tree.where(path)}: torn, and set aside; nothing else is lost: "
+                    "run `divita run SPACE.yaml -d MANIFEST` once more"
+                ) from fault
         raise InputError(
             f"{self._tree.where()}: sweep: {name!r} is not one of {', '.join(self.names()) or '(none has run yet)'}"
         )
 
-    def keep_manifest(self, sweep: str, name: str, data: bytes) -> None:
-        """Keeps the bytes of the sweep's manifest under one of `MANIFESTS`, instead of any other. Raises StoreError."""
-        if name not in MANIFESTS:
-            raise ValueError(f"manifest: {name!r} is not one of {', '.join(MANIFESTS)}")
-        folder = check_name(sweep)
-        for other in set(MANIFESTS) - {name}:
-            self._tree.remove(f"{folder}/{other}")
-        try:
-            if self._tree.read_bytes(f"{folder}/{name}") == data:
-                return
-        except FileNotFoundError:
-            pass
-        self._tree.write_bytes(f"{folder}/{name}", data)
+    def keep_manifest(self, sweep: str, data: bytes) -> str:
+        """Keeps a CSV of the sweep's manifest beside earlier ones, and returns its name. Raises StoreError.
 
-    def manifest(self, sweep: str) -> str:
-        """Path or URI of the manifest that the sweep keeps. Raises InputError where it keeps none."""
+        Named by its content, so that a record and the manifest it was made with are never mixed up.
+        """
+        name = f"manifest-{hashlib.sha256(data).hexdigest()[:12]}.csv"
+        path = f"{check_name(sweep)}/{name}"
+        if not self._tree.exists(path):
+            self._tree.write_bytes(path, data)
+        return name
+
+    def drop_manifests(self, sweep: str, but: str) -> None:
+        """Removes kept manifests that no record names any more. Raises StoreError."""
         folder = check_name(sweep)
-        there = self._tree.names(folder)
-        for name in MANIFESTS:
-            if name in there:
-                return self._tree.where(f"{folder}/{name}")
-        raise InputError(
-            f"{self._tree.where(folder)}: manifest: the sweep keeps none of {', '.join(MANIFESTS)}; "
-            "run `divita run SPACE.yaml -d MANIFEST` once more, which keeps it"
-        )
+        for name in self._tree.names(folder):
+            if name.startswith("manifest-") and name != but:
+                self._tree.remove(f"{folder}/{name}")
+
+    def manifest(self, record: SweepRecord) -> str:
+        """Path or URI of the manifest that the sweep keeps. Raises InputError where it is gone."""
+        path = f"{record.name}/{record.kept_manifest}"
+        if not record.kept_manifest or not self._tree.exists(path):
+            raise InputError(
+                f"{self._tree.where(path)}: manifest: the sweep's own copy is gone; "
+                "run `divita run SPACE.yaml -d MANIFEST` once more, which keeps one"
+            )
+        return self._tree.where(path)
 
     def suggest(self, sweep: str, suggestion: Suggestion) -> None:
         """Keeps what a search drew, so that it is drawn only once. Raises StoreError."""
         name = f"{suggestion.number:06d}-{check_key(suggestion.entry.key)}.json"
-        path = f"{_searches(sweep, suggestion.table)}/{name}"
+        path = f"{_draws(sweep, suggestion.table, suggestion.identity)}/{name}"
         self._tree.write_bytes(path, documents.seal(plain(suggestion)))
 
-    def suggestions(self, sweep: str, table: str) -> list[Suggestion]:
+    def suggestions(self, sweep: str, table: str, identity: str) -> list[Suggestion]:
         """What the search of a table drew, by number and key; torn files are set aside with a warning.
 
-        Raises StoreError.
+        `identity`: of the search; what it drew when it was another does not belong to it. Raises StoreError.
         """
-        folder = _searches(sweep, table)
+        folder = _draws(sweep, table, identity)
         names = [name for name in self._tree.names(folder) if re.fullmatch(r"\d{6,}-.+\.json", name)]
         found = map_files(lambda name: self._read_suggestion(f"{folder}/{name}"), names)
         return sorted((s for s in found if s is not None), key=lambda s: (s.number, s.entry.key))
+
+    def mark_exhausted(self, sweep: str, table: str, identity: str, space: str) -> None:
+        """Keeps that a search has drawn every config of `space`, the key of what its configs are made from."""
+        documents.write_document(self._tree, f"{_draws(sweep, table, identity)}/{_EXHAUSTED}", {"space": space})
+
+    def is_exhausted(self, sweep: str, table: str, identity: str, space: str) -> bool:
+        """Whether there is nothing more to draw from `space`. Raises StoreError."""
+        found = documents.read_document(self._tree, f"{_draws(sweep, table, identity)}/{_EXHAUSTED}")
+        return isinstance(found, dict) and found.get("space") == space
 
     def _read_suggestion(self, path: str) -> Suggestion | None:
         try:
@@ -224,8 +242,8 @@ class SweepStore:
             return None
 
 
-def _searches(sweep: str, table: str) -> str:
-    return f"{check_name(sweep)}/searches/{check_key(table)}"
+def _draws(sweep: str, table: str, identity: str) -> str:
+    return f"{check_name(sweep)}/searches/{check_key(table)}/{check_key(identity)}"
 
 
 def check_name(name: str) -> str:

@@ -3,10 +3,12 @@
 workspace.json        which layout this is
 embeddings/<key>/     spec.json and part-*.parquet
 shots/<key>/          the same, a folder a detector
-ledger/               <trial key>.json and .npz; pruned/ and failed/<trial key>.json
+ledger/               <trial key>.json and .npz; failed/<trial key>.json
+                      pruned/<identity of a search>/<trial key>.json
 checkpoints/          <name>.ckpt, a file a config in training
-sweeps/<name>/        sweep.json, manifest.csv or .parquet, and driver.json while a driver works on it
-                      searches/<table>/<number>-<config key>.json, what a search drew
+sweeps/<name>/        sweep.json, manifest-<digest>.csv, and driver.json while a driver works on it
+                      searches/<table>/<identity>/<number>-<config key>.json, what a search drew, and exhausted.json
+                      once it has drawn all there is
 failures.json  video_digests.json  rates.json
 mlflow.db             MLflow's own, unless another tracking URI is given
 """
@@ -14,6 +16,7 @@ mlflow.db             MLflow's own, unless another tracking URI is given
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -120,15 +123,22 @@ class Workspace:
         self.root.check_writable()
         if documents.read_document(self.root, _MARKER) is None:
             documents.write_document(self.root, _MARKER, {"format": FORMAT, "program": "divita-orchestrator"})
-        for room in ("embeddings", "shots", "sweeps"):
-            for name in self.root.folders(room):
-                self.root.clean(f"{room}/{name}")
-        for sweep in self.root.folders("sweeps"):
-            for table in self.root.folders(f"sweeps/{sweep}/searches"):
-                self.root.clean(f"sweeps/{sweep}/searches/{table}")
-        for folder in ("", "ledger", "ledger/pruned", "ledger/failed"):
-            self.root.clean(folder)
+        if self.root.local is not None:  # elsewhere `clean` does nothing, and listing all folders takes long
+            for folder in self._folders():
+                self.root.clean(folder)
         self.checkpoints.clean()
+
+    def _folders(self) -> Iterator[str]:
+        """Folders in which files are written, but for checkpoints."""
+        yield from ("", "ledger", "ledger/failed")
+        for room in ("embeddings", "shots", "sweeps", "ledger/pruned"):
+            yield from self._inside(room)
+        for sweep in self._inside("sweeps"):
+            for table in self._inside(f"{sweep}/searches"):
+                yield from self._inside(table)
+
+    def _inside(self, folder: str) -> list[str]:
+        return [f"{folder}/{name}" for name in self.root.folders(folder)]
 
     def _check_format(self) -> None:
         marker = documents.read_document(self.root, _MARKER)

@@ -116,8 +116,15 @@ def _weights(backbone: str, weights: Any, names: list[str], place: Place) -> str
             f"{place('weights')}: weights: {weights!r} is not pretrained, random, a checkpoint path, "
             f"or a mapping of backbones ({', '.join(names)}) to one of these"
         )
-    # Workers have folders of their own.
-    return weights if weights in ("pretrained", "random") else os.path.abspath(weights)
+    return str(absolute_weights(weights))
+
+
+def absolute_weights(value: Any) -> Any:
+    """`weights` with checkpoint paths made absolute: workers, and who resumes a sweep, have folders of their own."""
+    if isinstance(value, Mapping):
+        return {name: absolute_weights(path) for name, path in value.items()}
+    named = not isinstance(value, str) or value in ("", "pretrained", "random")
+    return value if named else os.path.abspath(value)
 
 
 def tuning_problem(key: str) -> str | None:

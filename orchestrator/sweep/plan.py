@@ -23,15 +23,16 @@ class Inventory:
 
     `current` is the digest of each trailer's video as it is now; a trailer whose video was never read, or that has no
     path, is not in it. `rows` holds per embedding set the digests stored for each trailer, `trials` the keys of those
-    that are done, `pruned` which search pruned which trial, `suggestions` by table what its search has drawn.
+    that are done, `pruned` by search those that it pruned, `suggestions` by table what its search has drawn.
     """
 
     current: Mapping[str, str]
     rows: Mapping[str, Mapping[str, frozenset[str]]]
     failures: tuple[Failure, ...]
     trials: frozenset[str]
-    pruned: Mapping[str, str] = field(default_factory=dict)
+    pruned: Mapping[str, frozenset[str]] = field(default_factory=dict)
     suggestions: Mapping[str, tuple[Suggestion, ...]] = field(default_factory=dict)
+    exhausted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -94,28 +95,34 @@ class ConfigPlan:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A config of a search: as which it was drawn, and the fields that were."""
+    """A config of a search: as which it was drawn, and the fields that were; `shared` with a grid or not."""
 
     number: int
     values: Mapping[str, Any]
     plan: ConfigPlan
+    shared: bool = False
 
 
 @dataclass(frozen=True)
 class SearchPlan:
     """A search of the sweep: what it has drawn that still belongs to it, by number, and how much is to come.
 
-    `left_out` counts what it drew earlier that no longer lies in its ranges, or goes beyond its number of configs.
+    `space` is the key of all that its configs are made from, embedding sets included; `taken` are the numbers of all
+    its draws, of which `left_out` no longer lie in its ranges or go beyond its number of configs. `exhausted`: the
+    ranges hold no other config.
     """
 
     search: Search
     identity: str
+    space: str
     drawn: tuple[Drawn, ...]
+    taken: frozenset[int]
     left_out: int
+    exhausted: bool = False
 
     @property
     def to_draw(self) -> int:
-        return self.search.spec.configs - len(self.drawn)
+        return 0 if self.exhausted else self.search.spec.configs - len(self.drawn)
 
 
 @dataclass(frozen=True)
@@ -154,8 +161,10 @@ class Plan:
 
     @property
     def weights_to_train(self) -> list[BackboneSpec]:
-        """What the heads on pixels that are not trained yet start from."""
-        return [c.config.start for c in self.configs if c.config.start and not c.finished]
+        """What the heads on pixels start from that are not trained yet, or may still be drawn."""
+        drawable = [s.search.embedding_specs() for s in self.searches if s.to_draw]
+        later = [spec.backbone for specs in drawable for spec in specs if spec.backbone.name == FRAMES]
+        return [c.config.start for c in self.configs if c.config.start and not c.finished] + later
 
     @property
     def without_video(self) -> dict[str, tuple[str, ...]]:
@@ -169,9 +178,14 @@ class Plan:
 
     @property
     def grid(self) -> tuple[ConfigPlan, ...]:
-        """Configs that no search has drawn, or that a grid asks for as well."""
-        drawn = {d.plan.key for s in self.searches for d in s.drawn if len(d.plan.tables) == 1}
+        """Configs that a grid asks for, whether a search has drawn them as well or not."""
+        drawn = {d.plan.key for s in self.searches for d in s.drawn if not d.shared}
         return tuple(c for c in self.configs if c.key not in drawn)
+
+    @property
+    def drawn(self) -> tuple[Drawn, ...]:
+        """What all searches have drawn; a config that two have drawn is there twice, with the state it has for each."""
+        return tuple(d for s in self.searches for d in s.drawn)
 
     @property
     def to_draw(self) -> int:
@@ -181,7 +195,12 @@ class Plan:
     @property
     def finished(self) -> bool:
         """True when nothing is left to train."""
-        return not self.to_draw and all(c.finished for c in self.configs)
+        return not self.to_draw and all(c.finished for c in (*self.grid, *(d.plan for d in self.drawn)))
+
+    @property
+    def trainable(self) -> bool:
+        """Whether something can be trained now."""
+        return bool(self.to_draw) or any(c.trainable for c in (*self.grid, *(d.plan for d in self.drawn)))
 
     def table_counts(self) -> dict[str, dict[str, Any]]:
         """What each table asks for by itself, and with those before it, in the order of the tables.

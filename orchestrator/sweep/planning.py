@@ -10,9 +10,8 @@ from orchestrator.backbones.registry import initial_weights
 from orchestrator.data.manifest import Manifest
 from orchestrator.data.origin import COMPUTED, ORIGINS, origin
 from orchestrator.errors import InputError
-from orchestrator.specs import Config, EmbeddingSpec, config_key, trial_key
+from orchestrator.specs import FRAMES, Config, EmbeddingSpec, config_key, key_of, trial_key
 from orchestrator.store.failures import Failure
-from orchestrator.store.sweeps import Suggestion
 from orchestrator.sweep.identity import embedding_key
 from orchestrator.sweep.plan import ConfigPlan, Drawn, Inventory, Plan, SearchPlan, SetPlan, TrialPlan
 from orchestrator.sweep.search import Search
@@ -36,13 +35,13 @@ def make_plan(space: Space, manifest: Manifest, inventory: Inventory) -> Plan:
     grid = {config: planner.place(config, tables[config]) for config in space.configs}
     planned, searched = dict(grid), []
     for search in searches:
-        plan = _plan_search(search, space, planner, tables, inventory.suggestions.get(search.table, ()))
+        plan = _plan_search(search, space, planner, tables, inventory)
         searched.append(plan)
         for drawn in plan.drawn:
             known = planned.get(drawn.plan.config)
-            # Two searches may draw one config; what a grid asks for as well is no search's alone.
+            # Drawn by two searches, or asked for by a grid as well: one config, in the tables of both.
             names = tuple(dict.fromkeys((*(known.tables if known else ()), *drawn.plan.tables)))
-            planned[drawn.plan.config] = planner.place(drawn.plan.config, names) if known else drawn.plan
+            planned[drawn.plan.config] = replace(known or drawn.plan, tables=names)
     sets = _plan_sets(keys, trailers, paths, cached, tuple(planned.values()), searches, inventory)
     changed = _changed(trailers, paths, inventory)
     return Plan(
@@ -84,6 +83,16 @@ def _plan_sets(
     )
 
 
+def space_key(search: Search, keys: Mapping[EmbeddingSpec, str]) -> str:
+    """The key of all that the configs of a search are made from: its YAML, its embedding sets, weights it trains on.
+
+    `keys` are those of the embedding sets.
+    """
+    specs = search.embedding_specs()
+    starts = [initial_weights(spec.backbone) for spec in specs if spec.backbone.name == FRAMES]
+    return key_of([search.space, [keys[spec] for spec in specs], starts])
+
+
 class _Planner:
     """Plans single configs on the trailers that the sweep uses."""
 
@@ -98,6 +107,10 @@ class _Planner:
         self.keys, self._splits, self._inventory = keys, splits, inventory
         self._data = _DataDigests(manifest, cached)
 
+    def space_of(self, search: Search) -> str:
+        """The key of all that the configs of a search are made from."""
+        return space_key(search, self.keys)
+
     def place(self, config: Config, tables: tuple[str, ...], search: str | None = None) -> ConfigPlan:
         """`search` is the identity of the search that draws the config, if it is that one's alone."""
         embedding_keys = tuple(self.keys[s] for s in config.streams)
@@ -106,7 +119,7 @@ class _Planner:
         for split in self._splits:
             digest = self._data.of(embedding_keys, split)
             key = None if digest is None else trial_key(config, embedding_keys, split, digest, start)
-            pruned = search is not None and self._inventory.pruned.get(key or "") == search
+            pruned = search is not None and key in self._inventory.pruned.get(search, ())
             trials.append(TrialPlan(split, digest, key, key in self._inventory.trials, pruned))
         if not all(t.finished for t in trials):
             # A config is pruned on all splits or on none: a driver may have died between two of its records.
@@ -119,23 +132,25 @@ def _plan_search(
     space: Space,
     planner: _Planner,
     tables: Mapping[Config, tuple[str, ...]],
-    suggestions: Sequence[Suggestion],
+    inventory: Inventory,
 ) -> SearchPlan:
     """What was drawn before and would be the same config now belongs to the search, up to its number of configs."""
-    identity = search.spec.identity(space.name, search.table)
+    identity, made_from = search.spec.identity(space.name, search.table), planner.space_of(search)
+    suggestions = inventory.suggestions.get(search.table, ())
     drawn: dict[str, Drawn] = {}
     for suggestion in suggestions:
-        if suggestion.identity != identity or not search.contains(suggestion.values):
+        if not search.contains(suggestion.values):
             continue
         config = search.build(suggestion.values)
-        if not all(s in planner.keys for s in config.streams):
-            continue
         others = tables.get(config, ())
-        plan = planner.place(config, (*others, search.table), None if others else identity)
+        names = tuple(dict.fromkeys((*others, search.table)))
+        plan = planner.place(config, names, None if others else identity)
         if plan.key == suggestion.entry.key:
-            drawn.setdefault(plan.key, Drawn(suggestion.number, suggestion.values, plan))
+            drawn.setdefault(plan.key, Drawn(suggestion.number, suggestion.values, plan, bool(others)))
     kept = list(drawn.values())[: search.spec.configs]
-    return SearchPlan(search, identity, tuple(kept), len(suggestions) - len(kept))
+    taken = frozenset(s.number for s in suggestions)
+    left_out, exhausted = len(suggestions) - len(kept), made_from in inventory.exhausted
+    return SearchPlan(search, identity, made_from, tuple(kept), taken, left_out, exhausted)
 
 
 def _changed(trailers: Sequence[str], paths: Mapping[str, str | None], inventory: Inventory) -> tuple[str, ...]:

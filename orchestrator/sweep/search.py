@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.search.dimensions import combine, contains
 from orchestrator.search.records import Choice, Dimension, SearchSpec
 from orchestrator.specs import Config, EmbeddingSpec, key_of, plain
-from orchestrator.sweep.fields import DEFAULTS, Place, aggregator_name, build_config, build_streams
+from orchestrator.sweep.fields import DEFAULTS, Place, absolute_weights, aggregator_name, build_config, build_streams
 
 EMBEDDING_FIELDS = ("backbone", "weights", "clip_strategy", "frame_rate")
 """Fields that decide which embedding sets a config needs."""
@@ -17,13 +17,13 @@ EMBEDDING_FIELDS = ("backbone", "weights", "clip_strategy", "frame_rate")
 
 @dataclass(frozen=True)
 class Search:
-    """The search of one YAML file. Two are equal if their configs are made from the same under the same name."""
+    """The search of one YAML file. Two are equal if they draw the same configs under the same name in the same way."""
 
     table: str
     """The name of the table that its configs stand in."""
     space: str
     """The key of everything that its configs are made from; an edited YAML has another."""
-    spec: SearchSpec = field(compare=False)
+    spec: SearchSpec = field(hash=False)
     cell: Mapping[str, Any] = field(compare=False, repr=False)
     """The fields that every config has, by their YAML names."""
     place: Place = field(compare=False, repr=False)
@@ -31,6 +31,8 @@ class Search:
     @classmethod
     def of(cls, table: str, spec: SearchSpec, cell: Mapping[str, Any], place: Place) -> Search:
         """A search whose key is that of the fields fixed and of what is drawn."""
+        cell = {k: absolute_weights(v) if k == "weights" else v for k, v in cell.items()}
+        spec = replace(spec, dimensions=tuple(_with_absolute_weights(d) for d in spec.dimensions))
         made_from = {"fixed": DEFAULTS | dict(cell), "drawn": [[d.field, _plain_domain(d)] for d in spec.dimensions]}
         return cls(table, key_of(made_from), spec, dict(cell), place)
 
@@ -61,6 +63,12 @@ class Search:
             if dimension.field in fields:
                 fields |= {other for other, _ in dimension.when}
         return tuple(d for d in self.spec.dimensions if d.field in fields)
+
+
+def _with_absolute_weights(dimension: Dimension) -> Dimension:
+    if dimension.field != "weights" or not isinstance(dimension.domain, Choice):
+        return dimension
+    return replace(dimension, domain=Choice(tuple(absolute_weights(value) for value in dimension.domain.values)))
 
 
 def _choices(dimension: Dimension) -> tuple[Any, ...]:

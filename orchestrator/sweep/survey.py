@@ -8,6 +8,7 @@ from orchestrator.store.digests import VideoDigests
 from orchestrator.store.workspace import Workspace
 from orchestrator.sweep.identity import embedding_key
 from orchestrator.sweep.plan import Inventory
+from orchestrator.sweep.planning import space_key
 from orchestrator.sweep.space import Space
 from orchestrator.video.files import video_digest, video_stat
 
@@ -16,8 +17,8 @@ def take_inventory(space: Space, manifest: Manifest, workspace: Workspace) -> In
     """What is there. A video is read again only where its size or time changed since its digest was taken."""
     searches = space.searches
     specs = {stream for config in space.configs for stream in config.streams}
-    keys = {embedding_key(spec) for spec in specs.union(*(search.embedding_specs() for search in searches))}
-    rows = {key: workspace.embeddings.digests(key) for key in keys}
+    keys = {spec: embedding_key(spec) for spec in specs.union(*(search.embedding_specs() for search in searches))}
+    rows = {key: workspace.embeddings.digests(key) for key in set(keys.values())}
     failures = workspace.failures.load()
     known = {f.mid for f in failures}.union(*rows.values())
     current = {}
@@ -28,14 +29,23 @@ def take_inventory(space: Space, manifest: Manifest, workspace: Workspace) -> In
         if digest is not None:
             current[mid] = digest
     workspace.digests.save()
-    pruned = workspace.ledger.pruned() if searches else {}
+    pruned, suggestions, exhausted = {}, {}, set()
+    for search in searches:
+        identity = search.spec.identity(space.name, search.table)
+        at = (space.name, search.table, identity)
+        pruned[identity] = workspace.ledger.pruned_keys(identity)
+        suggestions[search.table] = tuple(workspace.sweeps.suggestions(*at))
+        made_from = space_key(search, keys)
+        if workspace.sweeps.is_exhausted(*at, made_from):
+            exhausted.add(made_from)
     return Inventory(
         current,
         rows,
         tuple(failures),
         workspace.ledger.keys(),
-        {key: record.search for key, record in pruned.items() if record.search},
-        {s.table: tuple(workspace.sweeps.suggestions(space.name, s.table)) for s in searches},
+        pruned,
+        suggestions,
+        frozenset(exhausted),
     )
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from orchestrator.reporting.aggregate import MARKS, Row
+from orchestrator.reporting.aggregate import MARKS, Row, SweepConfig, distinct_labels
 from orchestrator.store.ledger import TrialRecord
 
 VIEW_VERSION = 3
@@ -137,6 +137,11 @@ def describe_config(
         params=_params(row.settings),
         metrics=tuple(_points(values, end)),
     )
+
+
+def name_configs(configs: Sequence[SweepConfig]) -> dict[str, str]:
+    """Config key -> the name that tells it apart from all others of the sweep."""
+    return {config.key: name for config, name in zip(configs, distinct_labels(configs), strict=True)}
 
 
 def _present(source: TrialRecord | Row, *names: str) -> dict[str, float]:

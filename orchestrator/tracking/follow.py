@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from orchestrator.reporting.aggregate import SweepConfig
 from orchestrator.store.ledger import Ledger
 from orchestrator.tracking.client import TrackingUnavailable
+from orchestrator.tracking.entries import name_configs
 from orchestrator.tracking.view import MlflowView
 
 log = logging.getLogger(__name__)
@@ -22,9 +23,8 @@ GRACE_S = 5.0
 class Follower:
     """Shows configs in MLflow as they finish. A store that is away is tried again with the next config.
 
-    `configs` are all of the sweep, `trailers` the number in the manifest, `searches` the identities of its searches:
-    what another one pruned is not shown. Leaving the context stops the thread after what it has begun, by an error (as
-    Ctrl-C) at the latest after GRACE_S; `finish` brings everything up to date.
+    `configs` are all of the sweep, `trailers` the number in the manifest. Leaving the context stops the thread after
+    what it has begun, by an error (as Ctrl-C) at the latest after GRACE_S; `finish` brings everything up to date.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class Follower:
         ledger: Ledger,
         trailers: int,
         warn: Callable[[str], None] = log.warning,
-        searches: Collection[str] = (),
     ) -> None:
-        self._warn, self._leaving, self._searches = warn, False, frozenset(searches)
+        self._warn, self._leaving = warn, False
         self._view, self._ledger, self._trailers = view, ledger, trailers
         self._by_key = {config.key: config for config in configs}
+        self._named: tuple[Mapping[str, SweepConfig], Mapping[str, str]] = ({}, {})
         self._finished: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._follow, name="mlflow", daemon=True)
 
@@ -90,10 +90,22 @@ class Follower:
                 log.exception("MLflow: %s could not be shown", key)
 
     def _sync(self, configs: Sequence[SweepConfig], *, whole: bool = False) -> None:
-        keys = [key for config in configs for key in config.trials.values() if key]
-        done = self._ledger.read_many(keys)
-        left = set(keys) - set(done)
-        pruned = [r for r in self._ledger.pruned(left).values() if r.search in self._searches]
-        records = [*self._ledger.failed(left).values(), *pruned, *done.values()]
-        every = list(self._by_key.values())
-        self._view.sync(every, records, self._ledger.predictions, trailers=self._trailers, whole=whole)
+        searched = {key: config.search for config in configs for key in config.trials.values() if key}
+        records = self._ledger.states(searched).values()
+        self._view.sync(
+            configs,
+            records,
+            self._ledger.predictions,
+            names=self._name_all(),
+            trailers=self._trailers,
+            whole=whole,
+        )
+
+    def _name_all(self) -> Mapping[str, str]:
+        """Config key -> name. A name depends on all others: they are made anew only where another config joined."""
+        every, names = self._named
+        if every is not self._by_key:
+            every = self._by_key
+            names = name_configs(list(every.values()))
+            self._named = every, names
+        return names

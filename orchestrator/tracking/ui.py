@@ -17,7 +17,14 @@ from dataclasses import dataclass
 from typing import IO
 
 from orchestrator.errors import InputError
-from orchestrator.tracking.client import ENVIRONMENT, TrackingUnavailable, artifact_folder, hide_password, sqlite_path
+from orchestrator.tracking.client import (
+    ENVIRONMENT,
+    TrackingUnavailable,
+    artifact_folder,
+    hide_secrets,
+    hide_secrets_in,
+    sqlite_path,
+)
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 5000
@@ -51,7 +58,7 @@ def serve_ui(tracking_uri: str, port: int = DEFAULT_PORT, say: Callable[[str], N
     TrackingUnavailable when the server does not come up.
     """
     if tracking_uri.startswith(("http://", "https://")):
-        say(f"MLflow is at {hide_password(tracking_uri)}")
+        say(f"MLflow is at {hide_secrets(tracking_uri)}")
         return
     try:
         with running_ui(tracking_uri, port) as (url, server):
@@ -81,7 +88,7 @@ def running_ui(tracking_uri: str, port: int = DEFAULT_PORT) -> Iterator[tuple[st
             start_new_session=True,
         )
         try:
-            _wait_ready(server, command.url, output)
+            _wait_ready(server, command.url, lambda: hide_secrets_in(_tail(output), tracking_uri))
             yield command.url, server
         finally:
             _end(server)
@@ -100,17 +107,17 @@ def free_port(preferred: int) -> int:
     raise TrackingUnavailable(f"MLflow UI: no free port on {HOST}")
 
 
-def _wait_ready(server: subprocess.Popen[bytes], url: str, output: IO[bytes]) -> None:
+def _wait_ready(server: subprocess.Popen[bytes], url: str, read_tail: Callable[[], str]) -> None:
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise TrackingUnavailable(f"MLflow UI: the server ended with code {server.returncode}:\n{_tail(output)}")
+            raise TrackingUnavailable(f"MLflow UI: the server ended with code {server.returncode}:\n{read_tail()}")
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=5):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise TrackingUnavailable(f"MLflow UI: no answer at {url} after {READY_S:.0f} s:\n{_tail(output)}")
+    raise TrackingUnavailable(f"MLflow UI: no answer at {url} after {READY_S:.0f} s:\n{read_tail()}")
 
 
 def _tail(output: IO[bytes], lines: int = 15) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -17,19 +17,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orchestrator.errors import StoreError
-from orchestrator.reporting.aggregate import Row, SweepConfig, aggregate, choose_records, distinct_labels
+from orchestrator.reporting.aggregate import Row, SweepConfig, aggregate, choose_records
 from orchestrator.store.ledger import TrialRecord
 from orchestrator.tracking import artifacts
-from orchestrator.tracking.client import TrackingUnavailable, artifact_folder, faults, open_client, unavailable
+from orchestrator.tracking.client import (
+    TrackingUnavailable,
+    artifact_folder,
+    faults,
+    open_client,
+    search_runs,
+    unavailable,
+)
 from orchestrator.tracking.entries import (
     CONFIG_KEY,
     LEFT_OUT,
+    STATUS,
     TRIAL_KEY,
     TRIAL_KEYS,
     WRITTEN,
     RunContent,
     describe_config,
     describe_trial,
+    name_configs,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +50,7 @@ log = logging.getLogger(__name__)
 Predictions = Callable[[str], Mapping[str, np.ndarray]]
 
 PARENT, RUN_NAME = "mlflow.parentRunId", "mlflow.runName"
-MAX_METRICS, MAX_PAIRS, PAGE = 800, 90, 1000
+MAX_METRICS, MAX_PAIRS = 800, 90
 """Entries a request: MLflow takes 1000 metrics, 100 params, 100 tags and 1000 in all."""
 
 
@@ -74,21 +83,24 @@ class MlflowView:
         records: Iterable[TrialRecord],
         predictions: Predictions | None = None,
         *,
+        names: Mapping[str, str] | None = None,
         trailers: int | None = None,
         whole: bool = False,
     ) -> SyncReport:
-        """Make MLflow show these records; writes only what differs.
+        """Make MLflow show these configs; writes only what differs.
 
-        `configs` are all of the sweep (their names depend on one another); `records` may be those of some configs,
-        but of all their splits. `predictions` is `Ledger.predictions`, `trailers` the number in the manifest. `whole`
-        says that this is all of the sweep: runs of other configs and trials stay, but are tagged as left out.
+        `records` are all that the ledger has of them. `names` says by config key what each is called beside all others
+        of the sweep (`distinct_labels`); None where `configs` are all. `predictions` is `Ledger.predictions`,
+        `trailers` the number in the manifest. `whole` says that this is all of the sweep: runs of other configs and
+        trials stay, but are tagged as left out.
 
         Raises TrackingUnavailable when the store is away; calling again later with all records catches up.
         """
         given = list(records)
         try:
             self._open()
-            report = self._write_all(configs, given, predictions, trailers)
+            called = names if names is not None else name_configs(configs)
+            report = self._write_all(configs, called, given, predictions, trailers)
             if whole:
                 self._tag_left_out(configs)
             return report
@@ -106,7 +118,7 @@ class MlflowView:
         client = open_client(self.tracking_uri)
         self._experiment_id = self._find_experiment(client)
         self._trials, self._configs = {}, {}
-        for run in _search_runs(client, self._experiment_id):
+        for run in search_runs(client, self._experiment_id):
             if TRIAL_KEY in run.data.tags:
                 self._keep_one(client, run)
             elif CONFIG_KEY in run.data.tags:
@@ -137,19 +149,32 @@ class MlflowView:
     def _write_all(
         self,
         configs: Sequence[SweepConfig],
+        names: Mapping[str, str],
         records: Sequence[TrialRecord],
         predictions: Predictions | None,
         trailers: int | None,
     ) -> SyncReport:
         rows = aggregate(configs, records, trailers=trailers)
-        names = distinct_labels(configs)
-        by_key = choose_records(records)
+        by_key = choose_records(configs, records)
         report = SyncReport()
-        for config, row, name in zip(configs, rows, names, strict=True):
+        for config, row in zip(configs, rows, strict=True):
+            self._take_back(config, by_key)
             present = [by_key[k] for _, k in sorted(config.trials.items()) if k in by_key]
             if present:
-                report = self._write_config(config, replace(row, label=name), present, predictions, report)
+                named = replace(row, label=names[config.key])
+                report = self._write_config(config, named, present, predictions, report)
         return report
+
+    def _take_back(self, config: SweepConfig, records: Mapping[str, TrialRecord]) -> None:
+        """Removes what shows trials as pruned that are not: a grid asks for them now, and has yet to run them."""
+        revoked = {k for k in config.trials.values() if k not in records and _was_pruned(self._trials.get(k))}
+        for key in revoked:
+            self._mlflow.delete_run(self._trials.pop(key).info.run_id)
+        if revoked and records.keys().isdisjoint(config.trials.values()):
+            for run in list(self._configs.get(config.key, [])):
+                if not revoked.isdisjoint(run.data.tags.get(TRIAL_KEYS, "").split(",")):
+                    self._mlflow.delete_run(run.info.run_id)
+                    self._configs[config.key].remove(run)
 
     def _write_config(
         self,
@@ -268,18 +293,12 @@ class MlflowView:
         return self._client
 
 
+def _was_pruned(run: Run | None) -> bool:
+    return run is not None and run.info.status == STATUS["pruned"]
+
+
 def _holds(run: Run, content: RunContent) -> bool:
     return run.data.tags.get(WRITTEN) == content.fingerprint and run.info.status == content.status
-
-
-def _search_runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
-    token = None
-    while True:
-        page = client.search_runs([experiment_id], max_results=PAGE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _chunks(values: Sequence[Any], size: int) -> list[Sequence[Any]]:

@@ -142,9 +142,10 @@ def _data(job: ConfigJob) -> TrainingData:
 
 def results_of(bench: Bench) -> dict[str, Any]:
     """What a search has left behind, without times."""
-    draws = [(s.number, s.values, s.entry.key) for s in bench.workspace.sweeps.suggestions("space", "space")]
+    (identity,) = {s.identity for s in bench.workspace.sweeps.load("space").searches}
+    draws = [(s.number, s.values, s.entry.key) for s in bench.workspace.sweeps.suggestions("space", "space", identity)]
     ledger = bench.workspace.ledger
-    records = ledger.pruned() | ledger.read_many(ledger.keys())
+    records = ledger.pruned(identity) | ledger.read_many(ledger.keys())
     return {
         "draws": draws,
         "records": {k: plain({**r.to_json(), "created": "", "versions": {}}) for k, r in sorted(records.items())},
@@ -200,6 +201,22 @@ def test_a_search_killed_again_and_again_ends_as_if_it_never_was(bench: Bench, t
     assert results_of(bench) == expected
 
 
+def test_a_draw_whose_file_was_torn_is_drawn_again_as_it_was(bench: Bench) -> None:
+    run(bench)
+    before = results_of(bench)
+    torn = next((bench.folder / "workspace" / "sweeps").rglob("000005-*.json"))
+    torn.write_bytes(b"torn")
+    assert run(bench) == [], "its trials are there"
+    assert results_of(bench) == before
+
+
+def test_a_search_judged_in_another_way_leaves_the_draws_of_the_first_alone(bench: Bench) -> None:
+    run(bench)
+    before = results_of(bench)["draws"]
+    assert "done" in run(bench, SPACE.replace("{name: asha, grace_epochs: 2, reduction_factor: 2}", "median"))
+    assert run(bench) == [] and results_of(bench)["draws"] == before
+
+
 def test_a_config_that_fails_is_tried_again_and_counts_as_one_of_the_search(bench: Bench) -> None:
     source = bench.search()
     first = source.next()
@@ -232,6 +249,9 @@ def test_configs_beyond_the_limits_are_not_drawn(bench: Bench) -> None:
 def test_a_space_smaller_than_the_search_is_exhausted(bench: Bench) -> None:
     text = SPACE[: SPACE.index("    aggregator.gru")].replace("configs: 12", "configs: 5")
     assert len(run(bench, text)) == 2
+    plan = bench.study(text).plan()
+    assert plan.to_draw == 0 and plan.finished, "there is nothing left to do"
+    assert len(run(bench, text.replace("[mean, gru]", "[mean, gru, conv]"))) == 1, "a wider space has more"
 
 
 def test_test_scores_never_reach_a_sampler(bench: Bench) -> None:

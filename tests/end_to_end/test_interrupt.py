@@ -1,16 +1,20 @@
-"""Ctrl-C in the middle of training: the sweep ends soon, what was done is kept, nothing else is begun."""
+"""Ctrl-C and SIGTERM, once and twice, while a sweep extracts and while it trains; and a second driver meanwhile.
+
+One sweep is stopped again and again: it ends soon, leaves no process behind, keeps what was done and begins nothing.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from faults.command import Command
 
 Divita = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -25,6 +29,12 @@ grid:
     training.epochs: [1]
 splits: [0]
 """
+RUN = ("run", "space.yaml", "-d", "trailers/manifest.csv")
+
+ORDERLY_S = 20.0
+"""Seconds that the end in order may take."""
+
+STOPPED = "divita: stopped; the same command, or `divita resume`, goes on where this one was"
 
 
 @pytest.fixture(scope="module")
@@ -35,21 +45,60 @@ def folder(tmp_path_factory: pytest.TempPathFactory, divita: Divita) -> Path:
     return made
 
 
-def test_ctrl_c_ends_the_sweep_with_what_was_done_and_starts_nothing_else(folder: Path, divita: Divita) -> None:
-    command = [sys.executable, "-m", "orchestrator.cli", "run", "space.yaml", "-d", "trailers/manifest.csv"]
-    with open(folder / "log.txt", "w") as log:
-        running = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
-        try:
-            deadline = time.monotonic() + 180
-            while not list((folder / "workspace" / "ledger").glob("*.json")):
-                assert running.poll() is None, (folder / "log.txt").read_text()
-                assert time.monotonic() < deadline, (folder / "log.txt").read_text()
-                time.sleep(0.2)
-            os.killpg(running.pid, signal.SIGINT)  # as a terminal does
-            assert running.wait(60) == 130, (folder / "log.txt").read_text()
-        finally:
-            if running.poll() is None:
-                os.killpg(running.pid, signal.SIGKILL)
-    assert "divita: stopped; the same command goes on where this one was" in (folder / "log.txt").read_text()
+def send(command: Command, number: int) -> None:
+    """To the whole group, as a terminal does."""
+    os.killpg(command.process.pid, number)
+
+
+def lock(folder: Path) -> Path:
+    return folder / "workspace" / "sweeps" / "space" / "driver.json"
+
+
+def test_a_second_driver_is_refused_and_ctrl_c_ends_an_extraction_in_order(folder: Path, divita: Divita) -> None:
+    with Command(*RUN, cwd=folder) as command:
+        command.wait_for(lambda: command.workers("MapWorker"))
+        holder = json.loads(lock(folder).read_text())["holder"]
+        assert holder["process"] == command.process.pid
+        second = divita(*RUN, cwd=folder)
+        assert second.returncode == 2 and second.stdout == ""
+        assert f"process {command.process.pid} on {holder['host']} works on it since" in second.stderr
+        send(command, signal.SIGINT)
+        assert command.wait(ORDERLY_S) == 130
+        assert STOPPED in command.said and "Traceback" not in command.said
+        assert command.left_behind() == []
+    assert not lock(folder).exists()
+
+
+def test_a_second_signal_ends_an_extraction_at_once(folder: Path) -> None:
+    with Command(*RUN, cwd=folder) as command:
+        command.wait_for(lambda: command.workers("MapWorker"))
+        send(command, signal.SIGTERM)
+        command.wait_for(lambda: "once more stops at once" in command.said)
+        send(command, signal.SIGTERM)
+        assert command.wait(ORDERLY_S) == 143
+        assert "Traceback" not in command.said
+        assert command.left_behind() == []
+    assert lock(folder).exists(), "it had no time to give the lock back"
+
+
+def test_ctrl_c_ends_the_training_with_what_was_done_and_starts_nothing_else(folder: Path, divita: Divita) -> None:
+    with Command(*RUN, cwd=folder) as command:
+        command.wait_for(lambda: list((folder / "workspace" / "ledger").glob("*.json")))
+        assert re.search(r"space: process \d+ on .+ ended without a word; this run goes on where it was", command.said)
+        send(command, signal.SIGINT)
+        assert command.wait(ORDERLY_S) == 130
+        assert STOPPED in command.said and "Traceback" not in command.said
+        assert command.left_behind() == []
     status = divita("status", "space", cwd=folder).stdout
     assert "space: 1 of 3 trials done" in status and "2 missing" in status, "the end-to-end head was never begun"
+
+
+def test_sigterm_ends_the_training_in_order_too(folder: Path) -> None:
+    with Command(*RUN, cwd=folder) as command:
+        command.wait_for(lambda: command.workers("Trainable.train"))
+        assert "without a word" not in command.said and "extracting" not in command.said
+        send(command, signal.SIGTERM)
+        assert command.wait(ORDERLY_S) == 143
+        assert STOPPED in command.said and "Traceback" not in command.said
+        assert command.left_behind() == []
+    assert not lock(folder).exists()

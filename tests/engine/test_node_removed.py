@@ -49,6 +49,8 @@ def lost(tmp_path_factory: pytest.TempPathFactory, prepare: Any) -> Lost:
     file.write_bytes(pickle.dumps(arguments))
     ray_folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # short, for sockets lie in it
     environment = os.environ | {"RAY_TMPDIR": ray_folder, "RAY_BACKEND_LOG_LEVEL": "fatal"}
+    # Left by the Ray of the other tests, which keeps to loopback; it would keep the nodes from one another.
+    environment.pop("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", None)
     try:
         command = [sys.executable, str(Path(__file__).with_name("lose_a_node.py")), str(file)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)

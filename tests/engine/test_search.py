@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
 import pytest
 
 from orchestrator.engine.jobs import ConfigJob
@@ -72,7 +74,7 @@ def test_one_at_a_time_each_is_drawn_judged_and_known_before_the_next(prepared: 
         def finished(self, job: ConfigJob) -> None:
             super().finished(job)
             keys = [key for key, _ in job.trials.values()]
-            known.append(len(ledger.read_many(keys) | ledger.pruned(keys) | ledger.failed(keys)))
+            known.append(len(ledger.states(dict.fromkeys(keys, "a-search"))))
 
     source = Asks(list(jobs), bad={low.key: 2})
     assert run(prepared, resources, source) == [job.key for job in jobs]
@@ -83,7 +85,7 @@ def test_one_at_a_time_each_is_drawn_judged_and_known_before_the_next(prepared: 
         job.key: milestone_means([r.history for r in prepared.records(job).values()], "uAP", (2, 4))
         for job in (first, last)
     }
-    pruned = ledger.pruned([key for key, _ in low.trials.values()])
+    pruned = ledger.pruned("a-search", [key for key, _ in low.trials.values()])
     assert source.reports == [
         (first.key, {2: told[first.key][2]}),
         (first.key, told[first.key]),
@@ -121,7 +123,7 @@ def test_a_verdict_that_was_lost_is_asked_for_again_before_training_goes_on(
     second = Listed([job], bad={job.key: 2})
     run(prepared, resources, second)
     assert second.reports == first.reports
-    pruned = prepared.workspace.ledger.pruned([key for key, _ in job.trials.values()])
+    pruned = prepared.workspace.ledger.pruned("a-search", [key for key, _ in job.trials.values()])
     assert {len(record.history) for record in pruned.values()} == {2}
 
 
@@ -164,6 +166,55 @@ def test_several_at_a_time_every_config_runs_once(prepared: Any, resources: Reso
     assert most == 2, "as many as there are cores, and nothing is drawn before it can start"
     rest = [job for job in jobs if job.key not in source.bad]
     assert prepared.scores(jobs) == prepared.expected(rest)
+
+
+def kill_idle_worker() -> None:
+    """Kills the worker that has ended its config and waits for another; Ray names a worker after what it does."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for process in psutil.Process().children(recursive=True):
+            line = " ".join(process.cmdline())
+            if line.startswith("ray::") and "Trainable" in line and ".train" not in line:
+                process.kill()
+                process.wait(10)
+                return
+        time.sleep(0.05)
+    raise AssertionError("no worker waits")
+
+
+def test_a_worker_killed_between_two_configs_costs_neither(prepared: Any, resources: Resources) -> None:
+    jobs = draws(prepared, (2, 3, 4), splits=(0,))
+
+    class Kills(Listed):
+        def next(self) -> ConfigJob | None:
+            if len(self.jobs) == 2:
+                kill_idle_worker()
+            return super().next()
+
+    source = Kills(list(jobs))
+    assert run(prepared, resources, source) == [job.key for job in jobs]
+    assert source.events == [(what, job.key) for job in jobs for what in ("drawn", "finished")]
+    assert prepared.notes == [] and prepared.scores(jobs) == prepared.expected(jobs)
+
+
+def test_a_config_whose_worker_was_dead_is_trained_though_nothing_is_left_to_draw(
+    prepared: Any, resources: Resources
+) -> None:
+    jobs = draws(prepared, (2, 3, 4, 5), splits=(0,))
+
+    class Kills(Listed):
+        killed = False
+
+        def finished(self, job: ConfigJob) -> None:
+            super().finished(job)
+            if not self.killed:
+                kill_idle_worker()
+                self.killed = True
+
+    source = Kills(list(jobs))
+    run(prepared, resources, source, concurrent=len(jobs))
+    assert sorted(source.events) == sorted((what, job.key) for job in jobs for what in ("drawn", "finished"))
+    assert prepared.notes == [] and prepared.scores(jobs) == prepared.expected(jobs)
 
 
 def test_slots_are_cores_or_shares_of_gpus() -> None:

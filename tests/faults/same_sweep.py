@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from orchestrator.specs import plain
 from orchestrator.store.ledger import TrialRecord
 from orchestrator.store.workspace import Workspace
 
@@ -26,10 +27,10 @@ def differences(one: Path, other: Path) -> list[str]:
     found = [f"{place}: {what}" for place in (one, other) for what in written_twice(place)]
     first, second = Workspace(one), Workspace(other)
     found += _compare("trials", _trials(first), _trials(second))
-    found += _compare("pruned trials", _without_times(first.ledger.pruned()), _without_times(second.ledger.pruned()))
+    found += _compare("pruned trials", _without_times(_pruned(first)), _without_times(_pruned(second)))
     found += _compare("failed trials", _without_times(first.ledger.failed()), _without_times(second.ledger.failed()))
     found += _compare("vectors", dict(_vectors(first)), dict(_vectors(second)))
-    found += _compare("files of the sweeps", _sweep_files(one), _sweep_files(other))
+    found += _compare("draws", _draws(first), _draws(second))
     found += _compare("MLflow runs", mlflow_runs(one), mlflow_runs(other))
     return found
 
@@ -41,6 +42,24 @@ def written_twice(workspace: Path) -> list[str]:
     decodes the trailer again for it: then no row is ever written twice, wherever a kill falls.
     """
     return [f"{name}: the row of {mid} was written {n} times" for (name, mid, _), n in rows(workspace).items() if n > 1]
+
+
+def miscounted(workspace: Path) -> list[str]:
+    """Where a search has not exactly its number of configs, each drawn, recorded and shown in MLflow once."""
+    store, found = Workspace(workspace), []
+    over = store.ledger.keys() | _pruned(store).keys()
+    for sweep in store.sweeps.names():
+        for search in store.sweeps.load(sweep).searches:
+            drawn = store.sweeps.suggestions(sweep, search.table)
+            wanted = list(range(search.spec["configs"]))
+            if [one.number for one in drawn] != wanted:
+                found.append(f"{search.table}: drew {[one.number for one in drawn]}, not {wanted}")
+            if len({one.entry.key for one in drawn}) != len(drawn):
+                found.append(f"{search.table}: drew a config twice")
+            lacking = [one.number for one in drawn if not over.issuperset(one.entry.trials.values())]
+            found += [f"{search.table}: config {number} has no result" for number in lacking]
+    found += [f"MLflow runs: {len(runs)} of {key}" for key, runs in mlflow_runs(workspace).items() if len(runs) > 1]
+    return found
 
 
 def rows(workspace: Path) -> Counter[tuple[str, str, str]]:
@@ -113,10 +132,14 @@ def _vectors(workspace: Workspace) -> Iterator[tuple[str, Any]]:
                 yield f"{key} {mid} {digest}", _bits(workspace.embeddings.load(key, [mid], {mid: digest}).vectors)
 
 
-def _sweep_files(workspace: Path) -> dict[str, None]:
-    """What lies beside a sweep, such as the draws of a search; not what its driver says while it lives."""
-    files = (path.relative_to(workspace).as_posix() for path in workspace.glob("sweeps/**/*") if path.is_file())
-    return {path: None for path in files if not path.endswith("driver.json")}
+def _draws(workspace: Workspace) -> dict[str, Any]:
+    """What searches drew, by sweep, table and number: the values, the config and its trials."""
+    found: dict[str, Any] = {}
+    for sweep in workspace.sweeps.names():
+        for search in workspace.sweeps.load(sweep).searches:
+            for drawn in workspace.sweeps.suggestions(sweep, search.table):
+                found.setdefault(f"{sweep} {search.table} {drawn.number}", []).append(plain(drawn))
+    return found
 
 
 def _bits(array: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
@@ -139,3 +162,8 @@ def _where(one: Any, other: Any) -> str:
     if isinstance(one, list) and isinstance(other, list):
         return f": {len(one)} and {len(other)}" if len(one) != len(other) else _where(one[0], other[0])
     return ""
+
+
+def _pruned(workspace: Workspace) -> dict[str, TrialRecord]:
+    ledger = workspace.ledger
+    return {key: record for search in ledger.searches() for key, record in ledger.pruned(search).items()}

@@ -82,7 +82,8 @@ class MadeSweep:
     def add(self, config: Config, uaps: Sequence[float], tables: Sequence[str] = (), **changes: object) -> MadeSweep:
         self.records += [make_record(config, s, uap, **changes) for s, uap in enumerate(uaps)]  # type: ignore[arg-type]
         trials = {s: key_of([key_of(config), s]) for s in range(3)}
-        self.configs.append(SweepConfig.of(config, key_of(config), trials, tables))
+        searched = str(changes["search"]) if "search" in changes else None
+        self.configs.append(SweepConfig.of(config, key_of(config), trials, tables, search=searched))
         return self
 
     def rows(self, trailers: int | None = None) -> list[Row]:
@@ -155,6 +156,8 @@ HEADS = (
     Dimension("training.learning_rate", Uniform(1e-5, 1e-2, log=True)),
 )
 EPOCHS = 30
+SEARCH = "s" * 20
+"""The identity of the search."""
 
 
 @dataclass
@@ -177,11 +180,12 @@ class MadeSearch:
         history = tuple({"epoch": e, "val_loss": 1 / e, "val_uAP": uap} for e in range(1, after + 1))
         done = state == "done"
         told = {"status": state, "history": history, "best_epoch": after if done else None, **changes}
-        told |= {} if done else {"reason": "too low", "search": "s" * 20, "test": {}, "per_genre": {}}
+        told |= {} if done else {"reason": "too low", "search": SEARCH, "test": {}, "per_genre": {}}
         records = [make_record(config, split, uap - 5 + split, **told) for split in range(3)]
         key = key_of(config)
         self.sweep.records += records
-        self.sweep.configs.append(SweepConfig.of(config, key, {r.split: r.key for r in records}, ("heads",), number))
+        trials = {r.split: r.key for r in records}
+        self.sweep.configs.append(SweepConfig.of(config, key, trials, ("heads",), number, SEARCH))
         self.observations.append(observe(self.spec, number, values, key, records))
         return self.observations[-1]
 

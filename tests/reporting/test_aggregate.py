@@ -165,6 +165,7 @@ def test_a_pruned_config_is_told_from_failed_and_missing_ones(sweep, config) -> 
 
 def test_a_done_record_counts_before_a_pruned_and_that_before_a_failed_one(sweep, config) -> None:
     sweep.add(config(), [60.0, 62.0, 64.0])
+    sweep.configs[0] = replace(sweep.configs[0], search=PRUNED["search"])
     done = sweep.records
     pruned = [replace(r, **PRUNED) for r in done]
     failed = [replace(r, status="failed", reason="NaN", test={}) for r in done]
@@ -174,6 +175,18 @@ def test_a_done_record_counts_before_a_pruned_and_that_before_a_failed_one(sweep
     for records in ([*pruned, *failed], [*failed, *pruned]):
         sweep.records = records
         assert sweep.rows()[0].pruned
+
+
+@pytest.mark.parametrize("search", [None, "another"])
+def test_what_a_search_pruned_is_missing_or_failed_for_all_else(sweep, config, search) -> None:
+    sweep.add(config(), [0.0] * 3, history=NINE, **PRUNED)
+    failed = replace(sweep.records[0], status="failed", reason="NaN", search=None)
+    sweep.configs[0] = replace(sweep.configs[0], search=search)
+    for records in ([*sweep.records, failed], [failed, *sweep.records]):
+        sweep.records = records
+        (row,) = sweep.rows()
+        assert row.states == {0: "failed: NaN", 1: "missing", 2: "missing"}
+        assert not row.pruned and row.marks == ("I",) and row.epochs == 0
 
 
 def test_pruned_configs_rank_last(sweep, config) -> None:

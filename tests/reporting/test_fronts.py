@@ -18,6 +18,15 @@ def test_the_front_is_joined_and_numbered(costly) -> None:
     assert plot.name == "search_heads_front" and plot.search == "heads"
 
 
+def test_draws_that_share_a_number_keep_their_own_points(costly) -> None:
+    costly.observations[1] = replace(costly.observations[1], number=3)
+    (plot,) = draw_fronts(costly.view())
+    (ax,) = plot.figure.axes
+    (line,) = ax.lines
+    assert list(zip(line.get_xdata(), line.get_ydata(), strict=True)) == [(10, 45), (30, 60), (80, 70)]
+    assert sorted(t.get_text() for t in plot.figure.texts if t.get_text().startswith("#")) == ["#3", "#3", "#5"]
+
+
 def test_three_objectives_make_a_figure_each_and_no_line(costly) -> None:
     spec = replace(costly.spec, objectives=("uAP", "multiply_adds", "parameters"))
     costly.spec = spec

@@ -278,6 +278,17 @@ def test_a_grid_beside_a_search_keeps_its_figures(pruned, config) -> None:
     assert "2 configs" in " ".join(ax.get_title(loc="left") for ax in plot.figure.axes)
 
 
+def test_a_grid_config_that_a_search_drew_as_well_stays_in_the_figures_of_its_grid(search) -> None:
+    for uap in (40.0, 50.0, 60.0):
+        search.add(uap)
+    configs = search.sweep.configs
+    configs[:2] = [replace(c, tables=("grid", "heads"), number=None, search=None) for c in configs[:2]]
+    found = replace(search.report(), tables=(table("grid"), *search.report().tables))
+    plots = [p for p in draw_all(found) if p.table == "grid"]
+    assert plots and all("highest test mean" in p.caption.lower() for p in plots)
+    assert "2 configs" in " ".join(ax.get_title(loc="left") for ax in plots[0].figure.axes)
+
+
 def test_several_objectives_start_with_the_front(costly) -> None:
     names = [p.name for p in draw_all(costly.report()) if p.search]
     assert names == [f"search_heads_{n}" for n in ("front", "history", "parallel", "slices")]

@@ -309,11 +309,11 @@ def test_what_a_search_drew_is_planned_like_a_grid_and_pruned_counts_for_it_alon
     shared, second = plan.searches[0].drawn[0].plan, plan.searches[0].drawn[1].plan
     assert shared.key in {c.key for c in plan.grid} and second.key not in {c.key for c in plan.grid}
     identity = plan.searches[0].identity
-    pruned = {t.key: identity for t in (*shared.trials, *second.trials) if t.key}
+    pruned = {identity: frozenset(t.key for t in (*shared.trials, *second.trials) if t.key)}
     again = make_plan(space, MANIFEST, replace(inventory, pruned=pruned))
     states = {c.key: c.finished for c in again.configs}
     assert states[second.key] and not states[shared.key], "a grid wants its configs trained to the end"
-    other = make_plan(space, MANIFEST, replace(inventory, pruned=dict.fromkeys(pruned, "another search")))
+    other = make_plan(space, MANIFEST, replace(inventory, pruned={"another search": pruned[identity]}))
     assert not any(c.finished for c in other.configs)
 
 
@@ -323,7 +323,7 @@ def test_a_config_that_was_pruned_on_some_splits_only_is_not_pruned(tmp_path: Pa
     plan = make_plan(space, MANIFEST, inventory)
     first = plan.searches[0].drawn[0].plan.trials[0].key
     assert first is not None
-    again = make_plan(space, MANIFEST, replace(inventory, pruned={first: plan.searches[0].identity}))
+    again = make_plan(space, MANIFEST, replace(inventory, pruned={plan.searches[0].identity: frozenset({first})}))
     assert [t.finished for t in again.searches[0].drawn[0].plan.trials] == [False, False]
 
 
@@ -335,7 +335,6 @@ def test_a_config_that_was_pruned_on_some_splits_only_is_not_pruned(tmp_path: Pa
         ({"most": 10}, [0, 1]),
         ({"aggregators": "gru, transformer"}, [0, 1]),
         ({"aggregators": "gru, transformer, mean, conv"}, [0, 1, 2]),
-        ({"seed": 1}, []),
     ],
 )
 def test_an_edited_search_keeps_what_still_belongs_to_it(tmp_path: Path, edit: dict[str, Any], kept: list[int]) -> None:
@@ -346,6 +345,32 @@ def test_an_edited_search_keeps_what_still_belongs_to_it(tmp_path: Path, edit: d
     assert [d.number for d in search.drawn] == kept
     assert search.left_out == 3 - len(kept)
     assert search.to_draw == search.search.spec.configs - len(kept)
+
+
+def test_a_config_that_two_searches_drew_is_pruned_for_each_by_its_own_verdict(tmp_path: Path) -> None:
+    space = search_of(tmp_path)
+    second = tmp_path / "second.yaml"
+    second.write_text((tmp_path / "space.yaml").read_text().replace("seed: 0", "seed: 1"))
+    (tmp_path / "both.yaml").write_text("include: [space.yaml, second.yaml]\n")
+    both, values = load_space(tmp_path / "both.yaml"), VALUES[2:]
+    found, identities = {}, []
+    for search in both.searches:
+        plan = make_plan(both, MANIFEST, full(space))
+        identities.append(search.spec.identity(both.name, search.table))
+        placed = plan.place(search.build(values[0]), (search.table,), identities[-1])
+        entry = SweepEntry(plain(placed.config), placed.key, placed.embedding_keys, placed.tables, {})
+        found[search.table] = (Suggestion(search.table, identities[-1], search.space, 0, values[0], entry),)
+    keys = frozenset(t.key for t in placed.trials if t.key)
+    for pruned, finished in (
+        ({}, [False, False]),
+        ({identities[0]: keys}, [True, False]),
+        (dict.fromkeys(identities, keys), [True, True]),
+    ):
+        plan = make_plan(both, MANIFEST, replace(full(space), suggestions=found, pruned=pruned))
+        assert [d.plan.finished for d in plan.drawn] == finished
+        assert len({d.plan.key for d in plan.drawn}) == 1 and not {d.plan.key for d in plan.drawn} & {
+            c.key for c in plan.grid
+        }
 
 
 def test_other_training_settings_are_another_search_of_other_configs(tmp_path: Path) -> None:

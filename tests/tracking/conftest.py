@@ -39,7 +39,7 @@ class MadeSweep:
     ) -> SweepConfig:
         config = Config((EmbeddingSpec(ClipSpec("shot", 24), BackboneSpec(backbone, weights)),))
         trials = {s: key_of([plain(config), s]) for s in range(splits)}
-        made = SweepConfig.of(config, key_of(config), trials, ("6",))
+        made = SweepConfig.of(config, key_of(config), trials, ("6",), search=changes.get("search"))
         self.configs.append(made)
         for split, key in trials.items():
             self.write(config, key, split, **changes)
@@ -83,8 +83,8 @@ class MadeSweep:
         return record
 
     def records(self) -> list[TrialRecord]:
-        ledger, keys = self.workspace.ledger, [k for c in self.configs for k in c.trials.values()]
-        return [*ledger.failed(keys).values(), *ledger.pruned(keys).values(), *ledger.read_many(keys).values()]
+        states = self.workspace.ledger.states({k: c.search for c in self.configs for k in c.trials.values()})
+        return list(states.values())
 
 
 @dataclass

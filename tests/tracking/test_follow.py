@@ -13,11 +13,10 @@ from orchestrator.tracking.view import MlflowView
 
 @pytest.fixture
 def follower(shown, made):
-    """Of the configs made so far; `searches` are those whose pruned records count."""
+    """Of the configs made so far."""
 
-    def make(configs=None, *searches: str) -> Follower:
-        chosen = made.configs if configs is None else configs
-        return Follower(shown.view(), chosen, made.workspace.ledger, 100, searches=searches)
+    def make(configs=None) -> Follower:
+        return Follower(shown.view(), made.configs if configs is None else configs, made.workspace.ledger, 100)
 
     return make
 
@@ -42,14 +41,24 @@ def test_a_config_that_a_search_draws_on_the_way_joins_the_sweep(shown, made, fo
     assert sorted(r.data.tags.get("divita.search", "") for r in shown.parents()) == ["", "7"]
 
 
-def test_only_what_this_search_pruned_is_shown(shown, made, follower) -> None:
-    made.add(status="pruned", reason="too low", search="mine", test={}, per_genre={}, best_epoch=None)
-    with follower(None, "other") as following:
-        pass
-    assert following.finish() and shown.runs() == []
-    with follower(None, "mine") as following:
-        pass
-    assert following.finish() and {r.info.status for r in shown.runs()} == {"KILLED"}
+def test_only_what_its_own_search_pruned_is_shown(shown, made, follower) -> None:
+    config = made.add(status="pruned", reason="too low", search="mine", test={}, per_genre={}, best_epoch=None)
+    for other in (None, "other"):  # a grid, which has yet to train it, and a search with other settings
+        assert follower([replace(config, search=other)]).finish() and shown.runs() == []
+    assert follower([config]).finish() and {r.info.status for r in shown.runs()} == {"KILLED"}
+    assert follower([replace(config, search=None)]).finish() and shown.runs() == [], "a grid asks for it now"
+
+
+def test_a_config_is_shown_by_the_name_it_has_beside_all_others(shown, made, follower) -> None:
+    made.add("swin_2d", weights="pretrained")
+    random = made.add("swin_2d", weights="random")
+    with follower([made.configs[0]]) as following:
+        following.expect(random)
+        following.add(random.key)
+        while not any(run.info.status == "FINISHED" for run in shown.parents()):
+            time.sleep(0.2)
+    (parent,) = shown.parents()
+    assert parent.info.run_name.endswith(" random")
 
 
 def test_finishing_tags_what_the_sweep_no_longer_asks_for(shown, made, follower) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from orchestrator.reporting.aggregate import aggregate
 from orchestrator.specs import config_from_plain
-from orchestrator.tracking import view as view_module
-from orchestrator.tracking.client import TrackingUnavailable, artifact_folder, hide_password, open_client
+from orchestrator.tracking import client as client_module
+from orchestrator.tracking.client import TrackingUnavailable, artifact_folder, hide_secrets, open_client
 from orchestrator.tracking.view import MlflowView
 
 
@@ -73,7 +73,7 @@ def test_a_trial_has_its_curves_scores_and_files(shown, made) -> None:
 
 
 def test_a_second_sync_writes_nothing(shown, made, monkeypatch) -> None:
-    monkeypatch.setattr(view_module, "PAGE", 3)  # so that the runs come in several pages
+    monkeypatch.setattr(client_module, "PAGE", 3)  # so that the runs come in several pages
     made.add("swin_3d")
     made.add("swin_2d")
     view = shown.view()
@@ -341,7 +341,7 @@ def test_a_server_that_is_away_is_given_up_soon(made) -> None:
 def test_stores_that_cannot_be_opened_are_named_without_their_password(made, uri: str) -> None:
     with pytest.raises(TrackingUnavailable) as caught:
         MlflowView(uri, "x").sync(made.configs, [])
-    assert hide_password(uri) in str(caught.value) and "secret" not in str(caught.value)
+    assert hide_secrets(uri) in str(caught.value) and "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
