@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import ray
 import ray.data
+from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from orchestrator.engine.pipeline import TrailerEmbedder, TrailerReader, TrailerResult, TrailerTask
 from orchestrator.engine.session import Resources, current_resources
@@ -43,8 +45,11 @@ TRIES = 3
 
 LOST = f"its worker died {TRIES} times, perhaps out of memory"
 
+STRANDED_S = 20.0
+"""Seconds without a result after which a round that has lost a node is begun anew on the others."""
+
 ROUNDS = 10
-"""How often what was lost is gone through again at most, where nodes vanish again and again."""
+"""How many rounds in a row may finish no trailer, where nodes or workers vanish again and again."""
 
 
 @dataclass(frozen=True)
@@ -146,45 +151,59 @@ def extract(
 ) -> ExtractionCounts:
     """Runs the pass over `tasks` and stores what comes out.
 
-    What a dead worker or node had in hand is gone through again. Raises TooManyFailures once more than
-    `options.max_failed` trailers failed, those of earlier passes included, and StoreError when the workspace refuses;
-    what was finished until then is stored. `alive` is called with each result; what it raises ends the pass.
+    What a dead worker or node had in hand is gone through again, up to TRIES times a trailer. Raises TooManyFailures
+    once more than `options.max_failed` trailers failed, those of earlier passes included; StoreError when the
+    workspace refuses; DivitaError when ROUNDS rounds in a row finished nothing; and what `alive`, which is called with
+    each result, raises. What was finished until then is stored.
     """
     counts = ExtractionCounts(failures=list(failed_before))
     waiting = {task.mid: task for task in tasks}
+    tries: Counter[str] = Counter()
     writer = _PartWriter(workspace, detector_key)
-    tries = 0
+    fruitless = 0
+
+    def take(result: TrailerResult) -> None:
+        del waiting[result.task.mid]
+        failures = _store(result, writer, workspace)
+        _count(result, counts, failures)
+        for failure in failures:
+            step.note(f"failed: {failure.mid}: {failure.stage}: {failure.reason}")
+        step.advance(1, f"{len(counts.failures)} failed" if counts.failures else "")
+        check_failures(counts.failures, options.max_failed)
+
     try:
-        for number in range(ROUNDS):
-            nodes, lost = _nodes(), False
-            results = _results([*waiting.values()], specs, resources, options, again=number > 0)
+        while waiting and fruitless < ROUNDS:
+            left, nodes, whole = len(waiting), _nodes(), True
+            # What no dead worker had in hand yet; then, each alone in a worker, what one had.
+            fresh = [task for task in waiting.values() if not tries[task.mid]]
+            batch = fresh or [*waiting.values()]
             try:
-                for result in results:
+                for result in _results(batch, specs, resources, options, alone=not fresh):
                     alive()
                     if result.fatal:
                         raise result.fatal
-                    del waiting[result.task.mid]
-                    failures = _store(result, writer, workspace)
-                    _count(result, counts, failures)
-                    for failure in failures:
-                        step.note(f"failed: {failure.mid}: {failure.stage}: {failure.reason}")
-                    step.advance(1, f"{len(counts.failures)} failed" if counts.failures else "")
-                    check_failures(counts.failures, options.max_failed)
-            except ray.exceptions.ObjectLostError:
-                lost = True  # a result lay on a node that went; the round can't be finished
-            lost = lost or bool(nodes - _nodes())
-            tries += not lost  # no trailer is to blame for a node
-            if not waiting or tries == TRIES:
-                break
+                    take(result)
+            except (ray.exceptions.ObjectLostError, _Stranded):
+                whole = False  # a node went with a result or a stage: the round broke off, who was in hand is unknown
+            in_hand = [task for task in batch if whole and task.mid in waiting]
+            tries.update(task.mid for task in in_hand)
+            for task in in_hand:
+                if tries[task.mid] == TRIES:
+                    # With the digest of its file, or the failure would not count and the trailer stay missing for ever.
+                    given_up = TrailerResult(task, digest=current_digest(task.path, workspace.digests))
+                    given_up.fail(TrailerError("embed", LOST), task.sets)
+                    take(given_up)
+            again = [task.mid for task in batch if task.mid in waiting]
+            if again:
+                who = "a worker" if whole and nodes <= _nodes() else "a node"
+                step.note(f"{who} died; what it had in hand is done again: {some(again)}")
+            fruitless = 0 if len(waiting) < left else fruitless + 1
             resources = current_resources()
-            step.note(f"{'a node' if lost else 'a worker'} died; what it had in hand is done again: {some(waiting)}")
-        for task in waiting.values():
-            # With the digest of its file, or the failure would not count and the trailer stay missing for ever.
-            lost = TrailerResult(task, digest=current_digest(task.path, workspace.digests))
-            lost.fail(TrailerError("embed", LOST), task.sets)
-            counts.failures += _store(lost, writer, workspace)
-            step.note(f"failed: {task.mid}: embed: {LOST}")
-        check_failures(counts.failures, options.max_failed)
+        if waiting:
+            raise DivitaError(
+                f"nodes or workers vanished {ROUNDS} times before a trailer was finished, {len(waiting)} are left; "
+                "what was finished is stored, run again"
+            )
     except ray.exceptions.RayError as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise DivitaError(f"Ray stopped the pass: {lines[-1]}; what was finished is stored, run again") from error
@@ -197,14 +216,40 @@ def _nodes() -> set[str]:
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
+class _Stranded(Exception):
+    """A node went, and nothing has come out since."""
+
+
+def _breaking_off(results: list[float]) -> type[ExecutionCallback]:
+    """What Ray Data asks at each turn of its loop: breaks a round off that a lost node has left without an end.
+
+    Ray Data waits for ever for a place for the stage that ran there, while the other stage holds the last core.
+    `results` has one item, the time of the last result.
+    """
+    nodes = _nodes()
+
+    class BreakOff(ExecutionCallback):
+        asked = 0.0
+
+        def on_execution_step(self, executor: object) -> None:
+            now = time.monotonic()
+            if now - results[0] < STRANDED_S or now - self.asked < 1.0:
+                return
+            self.asked = now
+            if nodes - _nodes():
+                raise _Stranded
+
+    return BreakOff
+
+
 def _results(
     tasks: list[TrailerTask],
     specs: Mapping[str, EmbeddingSpec],
     resources: Resources,
     options: ExtractionOptions,
-    again: bool,
+    alone: bool,
 ) -> Iterator[TrailerResult]:
-    """Results as they are made; those that a dead worker had in hand are missing. `again`: not the first round."""
+    """Results as they are made; those that a dead worker had in hand are missing. `alone`: no worker has two."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -212,6 +257,8 @@ def _results(
     # Ray, which spends its retries in milliseconds while a lost node still looks alive.
     context.max_errored_blocks = -1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it prints a traceback for each
+    last_result = [time.monotonic()]
+    context.custom_execution_callback_classes = [_breaking_off(last_result)]
     rows = ray.data.from_items([{"task": task} for task in tasks], override_num_blocks=len(tasks))
     layout = options.layout if options.layout != "auto" else "split" if resources.gpus else "fused"
     if layout == "split" and resources.cpus < 2:
@@ -219,8 +266,8 @@ def _results(
     workers = max(1, min(resources.gpus or resources.cpus, int(resources.memory / WORKER_BYTES), len(tasks)))
     device = "cuda" if resources.gpus else "cpu"
     limits = {"max_task_retries": 0}
-    # In a later round a trailer is alone in its worker: the one that kills it takes no other along.
-    in_flight = 1 if again else None
+    # Of trailers that dead workers had, the one that kills its worker takes no other along.
+    in_flight = 1 if alone else None
     # Ray 2.60 announces that such options will go by Ray 2.64, and has no other way yet to limit a task's retries.
     warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
     if layout == "fused":
@@ -249,7 +296,9 @@ def _results(
             num_gpus=1 if resources.gpus else 0,
             **limits,
         )
+    last_result[0] = time.monotonic()
     for row in rows.iter_rows():
+        last_result[0] = time.monotonic()
         yield row["result"]
 
 

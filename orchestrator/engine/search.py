@@ -89,7 +89,7 @@ def search(
                 storage_path=scratch,
                 verbose=0,
                 callbacks=[watch],
-                # What a dead worker had is handed out again here: Tune counts deaths, and not whether they cost anything.
+                # What a dead worker had is handed out again by the watch: Tune sees no progress between deaths.
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),

@@ -54,14 +54,15 @@ def lock(folder: Path) -> Path:
     return folder / "workspace" / "sweeps" / "space" / "driver.json"
 
 
-def test_a_second_driver_is_refused_and_ctrl_c_ends_an_extraction_in_order(folder: Path, divita: Divita) -> None:
+def test_a_second_driver_is_refused_and_ctrl_c_ends_an_extraction_in_order(folder: Path) -> None:
     with Command(*RUN, cwd=folder) as command:
         command.wait_for(lambda: command.workers("MapWorker"))
         holder = json.loads(lock(folder).read_text())["holder"]
         assert holder["process"] == command.process.pid
-        second = divita(*RUN, cwd=folder)
-        assert second.returncode == 2 and second.stdout == ""
-        assert f"process {command.process.pid} on {holder['host']} works on it since" in second.stderr
+        with Command(*RUN, cwd=folder) as second:
+            assert second.wait(60) == 2
+        (refusal,) = second.said.splitlines()
+        assert f"process {command.process.pid} on {holder['host']} works on it since" in refusal
         send(command, signal.SIGINT)
         assert command.wait(ORDERLY_S) == 130
         assert STOPPED in command.said and "Traceback" not in command.said

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from orchestrator.engine.extraction import ExtractionOptions, extract  # first: it tells Ray to be quiet
+from orchestrator.engine import extraction  # first: it tells Ray to be quiet
+from orchestrator.engine.extraction import ExtractionOptions, extract
 from orchestrator.engine.session import current_resources, ray_session
 from orchestrator.engine.tuning import train
 
@@ -47,16 +48,18 @@ class Nodes:
 
 
 class Losing:
-    """A `Step` that loses a node when the first unit of work is done."""
+    """A `Step` that loses a node when so many units of work are done; each node but the last lost is replaced."""
 
-    def __init__(self, nodes: Nodes) -> None:
-        self._nodes, self._done = nodes, 0
+    def __init__(self, nodes: Nodes, times: list[int]) -> None:
+        self._nodes, self._times, self._done = nodes, times, 0
         self.lost, self.notes = list[int](), list[str]()
 
     def advance(self, count: int = 1, info: str = "") -> None:
         self._done += count
-        if self._nodes.lose_one():
+        if self._done in self._times and self._nodes.lose_one():
             self.lost.append(self._done)
+            if len(self.lost) < len(self._times):
+                self._nodes.complete()
 
     def note(self, line: str) -> None:
         self.notes.append(line)
@@ -87,8 +90,10 @@ def lose_while_training(nodes: Nodes, jobs: list[Any], data: Any, workspace: Any
     return {"lost": lost, "ended": ended, "notes": step.notes}
 
 
-def lose_while_extracting(nodes: Nodes, layout: str, tasks: list[Any], specs: Any, workspace: Any) -> dict[str, Any]:
-    step, options = Losing(nodes), ExtractionOptions(layout=layout)
+def lose_while_extracting(
+    nodes: Nodes, times: list[int], layout: str, tasks: list[Any], specs: Any, workspace: Any
+) -> dict[str, Any]:
+    step, options = Losing(nodes, times), ExtractionOptions(layout=layout)
     counts = extract(tasks, specs, workspace, "detector", current_resources(), options, step)
     return {"lost": step.lost, "counts": counts, "notes": step.notes}
 
@@ -96,6 +101,7 @@ def lose_while_extracting(nodes: Nodes, layout: str, tasks: list[Any], specs: An
 def main(file: str) -> None:
     arguments = pickle.loads(Path(file).read_bytes())
     nodes = Nodes()
+    extraction.ROUNDS = 1  # a round that finished something does not count
     with ray_session(nodes.address):
         outcome = {}
         for name, given in arguments.items():

@@ -1,7 +1,10 @@
-"""A pass that is stopped, by Ctrl-C or by a workspace that refuses, ends soon and keeps what was made."""
+"""A pass that is stopped, by Ctrl-C, a workspace that refuses or dying workers, ends and keeps what was made."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from orchestrator.engine import extraction
 from orchestrator.engine.extraction import ExtractionCounts, ExtractionOptions, extract
 from orchestrator.engine.pipeline import TrailerTask
 from orchestrator.engine.session import Resources
-from orchestrator.errors import StoreError
+from orchestrator.errors import DivitaError, StoreError, SweepBusy
 from orchestrator.specs import BackboneSpec, ClipSpec, EmbeddingSpec
 
 PIXELS = {"pixels": EmbeddingSpec(ClipSpec("even", 2), BackboneSpec("frames", "random"))}
@@ -42,8 +45,10 @@ class After:
         return
 
 
-def run(tasks: list[TrailerTask], workspace: Workspace, resources: Resources, step: After) -> ExtractionCounts:
-    return extract(tasks, PIXELS, workspace, "detector", resources, ExtractionOptions(), step)
+def run(
+    tasks: list[TrailerTask], workspace: Workspace, resources: Resources, step: After, **more: Any
+) -> ExtractionCounts:
+    return extract(tasks, PIXELS, workspace, "detector", resources, ExtractionOptions(), step, **more)
 
 
 def test_ctrl_c_keeps_what_was_made_and_ends_the_workers(
@@ -82,3 +87,60 @@ def test_a_workspace_that_refuses_ends_the_pass_and_what_was_flushed_stays(
     folder.with_name("kept").rename(folder)
     assert len(workspace.embeddings.digests("pixels")) == 3
     assert workspace.failures.load() == []
+
+
+def test_a_driver_that_lost_the_sweep_ends_its_pass_and_stores_what_it_made(
+    tasks: list[TrailerTask], tmp_path: Path, resources: Resources
+) -> None:
+    workspace, results = Workspace(tmp_path / "w"), list[int]()
+
+    def check() -> None:
+        results.append(1)
+        if len(results) == 4:
+            raise SweepBusy("another driver has it")
+
+    with pytest.raises(SweepBusy, match="another driver has it"):
+        run(tasks, workspace, resources, After(0, None), alive=check)
+    assert len(workspace.embeddings.digests("pixels")) == 3
+
+
+@contextmanager
+def no_worker_lives() -> Iterator[None]:
+    """Kills every worker that has a trailer in hand; Ray names a worker after what it does."""
+    stop = threading.Event()
+
+    def kill() -> None:
+        while not stop.wait(0.01):
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    if "MapWorker(Map(_FusedStage)).submit" in " ".join(process.cmdline()):
+                        process.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        killer.join()
+
+
+def test_workers_that_vanish_before_a_trailer_is_finished_end_the_pass_and_no_trailer_is_blamed(
+    tasks: list[TrailerTask], tmp_path: Path, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extraction, "ROUNDS", 1)
+    workspace = Workspace(tmp_path / "w")
+    with no_worker_lives(), pytest.raises(DivitaError, match="vanished 1 times before a trailer was finished, 2 are"):
+        run(tasks[:2], workspace, resources, After(0, None))
+    assert workspace.failures.load() == []
+
+
+def test_a_trailer_whose_worker_dies_again_and_again_fails_with_that_reason(
+    tasks: list[TrailerTask], tmp_path: Path, resources: Resources
+) -> None:
+    workspace = Workspace(tmp_path / "w")
+    with no_worker_lives():
+        counts = run(tasks[:1], workspace, resources, After(0, None))
+    (failure,) = counts.failures
+    assert (failure.mid, failure.stage, failure.reason) == (tasks[0].mid, "embed", extraction.LOST)
+    assert failure.digest is not None and workspace.failures.load() == [failure]

@@ -27,3 +27,12 @@ def test_a_set_is_had_from_a_hub_also_after_it_was_killed(prepared: Any, resourc
             after = ray.get(hub.get.remote("set"))
     assert np.array_equal(first.vectors, expected.vectors), "views that were handed out stay"
     ray.kill(hub)
+
+
+def test_a_set_that_many_workers_lost_is_read_again_once(prepared: Any, resources: Resources) -> None:
+    hub = start_hub(prepared.workspace, prepared.data)
+    first = ray.get(hub.get.remote("set"))
+    assert ray.get(hub.get.remote("set", "of a hub that died")).reading == first.reading, "it has it, and did not tell"
+    told = {held.reading for held in ray.get([hub.get.remote("set", first.reading) for _ in range(8)])}
+    assert len(told) == 1 and first.reading not in told
+    ray.kill(hub)

@@ -13,7 +13,7 @@ import pytest
 from orchestrator.engine.jobs import ConfigJob
 from orchestrator.engine.search import search, slots
 from orchestrator.engine.session import Resources
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, VectorsMissing
 from orchestrator.training.milestones import milestone_means
 
 
@@ -127,16 +127,6 @@ def test_a_verdict_that_was_lost_is_asked_for_again_before_training_goes_on(
     assert {len(record.history) for record in pruned.values()} == {2}
 
 
-def test_splits_that_are_done_already_count_in_the_means(prepared: Any, resources: Resources) -> None:
-    (whole,) = draws(prepared, (3,))
-    epochs = {key: found[-1] for key, found in prepared.expected([whole]).items()}
-    history = epochs[whole.trials[0][0]]
-    (rest,) = draws(prepared, (3,), splits=(1, 2), histories={0: history})
-    source = Listed([rest])
-    run(prepared, resources, source)
-    assert source.reports[-1] == (whole.key, milestone_means(epochs.values(), "uAP", (2, 4)))
-
-
 @pytest.mark.parametrize("where", ["next", "finished"])
 def test_what_a_source_raises_ends_the_search_and_reaches_the_caller(
     prepared: Any, resources: Resources, where: str
@@ -215,6 +205,20 @@ def test_a_config_whose_worker_was_dead_is_trained_though_nothing_is_left_to_dra
     run(prepared, resources, source, concurrent=len(jobs))
     assert sorted(source.events) == sorted((what, job.key) for job in jobs for what in ("drawn", "finished"))
     assert prepared.notes == [] and prepared.scores(jobs) == prepared.expected(jobs)
+
+
+def test_vectors_that_are_found_torn_end_a_search_and_no_config_is_to_blame(
+    prepared: Any, resources: Resources
+) -> None:
+    (part,) = (prepared.workspace.local / "embeddings" / "set").glob("part-*.parquet")
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(bytes(content))
+    source = Listed(draws(prepared, range(2, 9)))
+    with pytest.raises(VectorsMissing, match=r"no vectors of 40 trailers: tr00, tr01"):
+        run(prepared, resources, source, concurrent=2)
+    assert len(source.events) <= 2, "nothing else was drawn"
+    assert prepared.workspace.ledger.failed() == {} and prepared.notes == []
 
 
 def test_slots_are_cores_or_shares_of_gpus() -> None:

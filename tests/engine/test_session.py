@@ -42,6 +42,13 @@ def test_an_address_without_a_cluster_is_named() -> None:
     assert InputError.__name__ in done.stderr and "--address: no Ray cluster answers at '127.0.0.1:1'" in done.stderr
 
 
+def test_an_address_of_ray_s_client_is_refused_with_those_that_are_allowed() -> None:
+    code = "from orchestrator.engine.session import ray_session\nwith ray_session('ray://10.0.0.1:10001'): pass"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert "InputError: --address: got 'ray://10.0.0.1:10001', allowed: `host:port` of" in done.stderr
+    assert "or `auto` on a machine of the cluster" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["RAY_USAGE_STATS_ENABLED"])
 def test_nothing_phones_home(name: str) -> None:
     import os

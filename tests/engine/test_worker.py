@@ -6,6 +6,7 @@ import io
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +17,10 @@ import torch
 from orchestrator.engine.session import Resources
 from orchestrator.engine.tuning import train
 from orchestrator.engine.worker import is_memory_error
-from orchestrator.errors import StoreError
+from orchestrator.errors import StoreError, VectorsMissing
 from orchestrator.specs import GRUSpec
 from orchestrator.store.checkpoints import Checkpoint
+from orchestrator.store.embeddings import EmbeddingRow
 
 
 def run(prepared: Any, resources: Resources, jobs: Any, training: Callable[[list[str]], None] | None = None) -> Any:
@@ -58,6 +60,71 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_to_the_same_bits(prepared: 
     assert epochs == sorted(epochs), "training never went back"
     assert_no_epoch_ran_again(prepared, job, kept)
     assert prepared.workspace.checkpoints.read(job.key) is None, "a finished config keeps no checkpoint"
+
+
+def kill_trainer() -> bool:
+    """Kills a worker that trains; Ray names a worker after what it does."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "Trainable.train" in " ".join(process.cmdline()):
+                process.kill()
+                process.wait(10)
+                return True
+    return False
+
+
+def test_a_config_outlives_any_number_of_workers_as_long_as_it_gets_on(prepared: Any, resources: Resources) -> None:
+    job = prepared.job(GRUSpec(units=8), epochs=400, stop_patience=400, splits=(0,))
+    killed = [0]
+
+    def kill_now_and_then(keys: list[str]) -> None:
+        epoch = prepared.workspace.checkpoints.epochs(keys).get(job.key, 0)
+        if len(killed) < 5 and epoch > killed[-1] and kill_trainer():
+            killed.append(prepared.workspace.checkpoints.read(job.key).epoch)
+
+    assert run(prepared, resources, [job], kill_now_and_then) == [job.key]
+    assert len(killed) == 5 and prepared.notes == []
+    assert prepared.scores([job]) == prepared.expected([job])
+
+
+def test_a_config_whose_worker_dies_at_the_same_epoch_three_times_fails_and_the_others_are_trained(
+    prepared: Any, resources: Resources
+) -> None:
+    fatal = prepared.job(GRUSpec(units=8), epochs=100_000, stop_patience=100_000, splits=(0,), checkpoint=None)
+    other = prepared.job(clips=4)
+    deaths: list[int] = []
+
+    def kill(keys: list[str]) -> None:
+        if keys == [fatal.key] and kill_trainer():
+            deaths.append(1)
+
+    assert run(prepared, resources, [fatal, other], kill) == [other.key, fatal.key]
+    assert len(deaths) == 3
+    (record,) = prepared.workspace.ledger.failed().values()
+    assert record.reason == "its worker died 3 times at the same epoch: it was killed, crashed, or its node went"
+    assert prepared.notes == [f"failed: {fatal.config.label}: {record.reason}"]
+    assert prepared.scores([other]) == prepared.expected([other])
+
+
+def test_vectors_that_are_found_torn_end_the_grid_and_what_was_trained_stays(
+    prepared: Any, resources: Resources
+) -> None:
+    rows = prepared.data.rows["set"]
+    vectors = prepared.workspace.embeddings.load("set", prepared.data.mids, rows)
+    pairs = zip(rows.items(), vectors.offsets, vectors.offsets[1:], strict=False)
+    torn = [EmbeddingRow(mid, digest, vectors.vectors[a:b]) for (mid, digest), a, b in pairs]
+    prepared.workspace.embeddings.write_part("torn", torn)
+    (part,) = (prepared.workspace.local / "embeddings" / "torn").glob("part-*.parquet")
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(bytes(content))
+    prepared = type(prepared)(prepared.workspace, replace(prepared.data, rows={"set": rows, "torn": rows}))
+    good = prepared.job(clips=4, splits=(0,))
+    bad = [replace(prepared.job(clips=n, splits=(0,)), embedding_keys=("torn",)) for n in (2, 3, 5, 6)]
+    with pytest.raises(VectorsMissing, match=r"no vectors of 40 trailers: tr00, tr01"):
+        run(prepared, resources, [good, *bad])
+    assert prepared.workspace.ledger.failed() == {} and prepared.notes == []
+    assert prepared.scores(bad) == {} and prepared.scores([good]).items() <= prepared.expected([good]).items()
 
 
 def assert_no_epoch_ran_again(prepared: Any, job: Any, kept: Checkpoint) -> None:
@@ -103,13 +170,10 @@ def test_a_checkpoint_of_other_trials_or_that_does_not_load_is_not_used(prepared
 
 
 def test_configs_that_cannot_be_trained_fail_alone_each_with_its_reason(prepared: Any, resources: Resources) -> None:
-    rows = prepared.data.rows | {"torn": prepared.data.rows["set"]}  # planned, and then found to be torn
-    prepared = type(prepared)(prepared.workspace, replace(prepared.data, rows=rows))
     large = prepared.job(GRUSpec(units=2_000_000))
-    torn = replace(prepared.job(clips=2), embedding_keys=("torn",))
     wild = prepared.job(learning_rate=1e30, epochs=30)
     good = [prepared.job(clips=clips) for clips in (4, 5)]
-    jobs = [large, torn, wild, *good]
+    jobs = [large, wild, *good]
     prepared.workspace.checkpoints.write(large.key, Checkpoint(2, {0: "another"}, b""))
     assert sorted(run(prepared, resources, jobs)) == sorted(job.key for job in jobs)
     assert prepared.scores(good) == prepared.expected(good)
@@ -121,8 +185,6 @@ def test_configs_that_cannot_be_trained_fail_alone_each_with_its_reason(prepared
     (memory,) = reasons(large)
     assert memory.startswith("out of memory; lower training.batch_size, clips_per_snippet or the width of the head")
     assert "\n" not in memory
-    (missing,) = reasons(torn)
-    assert "no vectors of 40 trailers: tr00, tr01" in missing and "the same `divita run` again" in missing
     assert len(reasons(wild)) == 3 and all("loss is" in reason for reason in reasons(wild))
     assert f"failed: {large.config.label}: 3 of 3 trials (`divita status` says why)" in prepared.notes
     kept = prepared.workspace.checkpoints.epochs([job.key for job in jobs])

@@ -50,7 +50,7 @@ def miscounted(workspace: Path) -> list[str]:
     over = store.ledger.keys() | _pruned(store).keys()
     for sweep in store.sweeps.names():
         for search in store.sweeps.load(sweep).searches:
-            drawn = store.sweeps.suggestions(sweep, search.table)
+            drawn = store.sweeps.suggestions(sweep, search.table, search.identity)
             wanted = list(range(search.spec["configs"]))
             if [one.number for one in drawn] != wanted:
                 found.append(f"{search.table}: drew {[one.number for one in drawn]}, not {wanted}")
@@ -137,7 +137,7 @@ def _draws(workspace: Workspace) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for sweep in workspace.sweeps.names():
         for search in workspace.sweeps.load(sweep).searches:
-            for drawn in workspace.sweeps.suggestions(sweep, search.table):
+            for drawn in workspace.sweeps.suggestions(sweep, search.table, search.identity):
                 found.setdefault(f"{sweep} {search.table} {drawn.number}", []).append(plain(drawn))
     return found
 

@@ -39,6 +39,7 @@ def test_a_checkpoint_comes_back_as_it_was_and_the_next_replaces_it(tree: FileTr
         pytest.param(lambda data: data.replace(b'"epoch": 3', b'"epoch": 4'), id="another epoch"),
         pytest.param(lambda data: data.replace(b'"2": "k2"', b'"1": "k2"'), id="another split"),
         pytest.param(lambda data: b"[]\n" + data.partition(b"\n")[2], id="another header"),
+        pytest.param(lambda data: data.replace(b'{"0": "k0", "2": "k2"}', b"[]"), id="no trials"),
     ],
 )
 def test_a_torn_checkpoint_is_none_and_set_aside_with_a_warning(
@@ -75,6 +76,21 @@ def test_epochs_are_told_by_the_first_lines(tree: FileTree, caplog: pytest.LogCa
     assert store.epochs(["c1", "c0", "torn", "empty", "none", "c0"]) == {"c0": 3, "c1": 5}
     assert not caplog.records
     assert "torn.ckpt" in tree.names()
+
+
+def test_checkpoints_of_finished_trials_are_dropped(tree: FileTree, caplog: pytest.LogCaptureFixture) -> None:
+    store = Checkpoints(tree)
+    assert store.drop_finished(["k0", "k2"]) == 0
+    for name, trials in {"over": ("k0", "k2"), "half": ("k0", "k1"), "running": ("k7",), "torn": ("k0",)}.items():
+        store.write(name, Checkpoint(3, dict(enumerate(trials)), b"\0" * 200_000))
+    tree.write_bytes("torn.ckpt", tree.read_bytes("torn.ckpt")[:15])
+    tree.write_bytes("notes.txt", b"")
+    tree.write_bytes("odd.ckpt", b'{"checksum": "", "epoch": 3, "trials": {}}\n')
+    assert store.drop_finished(frozenset()) == 0
+    assert store.drop_finished(frozenset({"k0", "k2", "k9"})) == 1
+    assert tree.names() == ["half.ckpt", "notes.txt", "odd.ckpt", "running.ckpt", "torn.ckpt"]
+    assert store.drop_finished(["k0", "k1", "k7"]) == 2
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden"])

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from orchestrator.store.digests import VideoDigests
@@ -45,3 +49,26 @@ def test_a_torn_cache_is_made_again(tree: FileTree, torn: bytes) -> None:
     cache.record("a.mp4", STAT, "d1")
     cache.save()
     assert VideoDigests(tree).lookup("a.mp4", STAT) == "d1"
+
+
+SAVE = """
+import sys
+from pathlib import Path
+from orchestrator.store.digests import VideoDigests
+from orchestrator.store.files import FileTree
+
+(Path(sys.argv[1]) / f"{sys.argv[2]}.ready").touch()
+while len([*Path(sys.argv[1]).glob("*.ready")]) < 2:
+    pass
+for i in range(100):
+    digests = VideoDigests(FileTree(sys.argv[1]))
+    digests.record(f"{sys.argv[2]}{i}.mp4", {"size": i}, "d")
+    digests.save()
+"""
+
+
+def test_two_processes_that_save_at_once_keep_the_digests_of_both(tmp_path: Path) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", SAVE, str(tmp_path), who]) for who in "ab"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    digests = VideoDigests(FileTree(tmp_path))
+    assert {digests.lookup(f"{who}{i}.mp4", {"size": i}) for who in "ab" for i in range(100)} == {"d"}

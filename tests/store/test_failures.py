@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +71,30 @@ def test_a_torn_table_is_empty_with_a_warning(tree: FileTree, caplog: pytest.Log
 def test_an_unknown_stage_is_refused() -> None:
     with pytest.raises(ValueError, match="stage: 'upload' is not one of read, decode, shots, clips, embed"):
         replace(BROKEN, stage="upload")
+
+
+RECORD = """
+import sys
+from pathlib import Path
+from orchestrator.store.failures import Failure, FailureTable
+from orchestrator.store.files import FileTree
+
+(Path(sys.argv[1]) / f"{sys.argv[2]}.ready").touch()
+while len([*Path(sys.argv[1]).glob("*.ready")]) < 2:
+    pass
+for i in range(100):
+    table, mid = FailureTable(FileTree(sys.argv[1])), f"{sys.argv[2]}{i}"
+    table.record([Failure(mid, None, "read", "no such file", ("A",)), Failure(f"{mid}-gone", None, "read", "x", ())])
+    table.forget([f"{mid}-gone"])
+"""
+
+
+def test_two_sweeps_in_one_workspace_lose_no_rows(tmp_path: Path) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", RECORD, str(tmp_path), who]) for who in "ab"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert {f.mid for f in FailureTable(FileTree(tmp_path)).load()} == {f"{who}{i}" for who in "ab" for i in range(100)}
+
+
+def test_forgetting_nothing_writes_nothing(disk: FileTree) -> None:
+    FailureTable(disk).forget(["t1"])
+    assert disk.local is not None and not disk.local.exists()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
@@ -16,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import StoreError
+from orchestrator.store import ledger as ledger_module
 from orchestrator.store.documents import seal
 from orchestrator.store.files import FileTree
 from orchestrator.store.ledger import Ledger, TrialRecord
@@ -94,12 +94,11 @@ def test_a_record_never_changes(tree: FileTree) -> None:
 
 def test_a_failed_trial_says_why_and_counts_as_missing_until_it_succeeds(tree: FileTree) -> None:
     ledger = Ledger(tree)
-    failed = record(status="failed", reason="the loss was NaN in epoch 3", history=(), best_epoch=None, test={})
-    assert ledger.write(failed)
-    assert ledger.write(dataclasses.replace(failed, reason="out of memory"))
-    ledger.write(record("other", status="failed", reason="x"))
+    assert ledger.write(failed(reason="the loss was NaN in epoch 3"))
+    assert ledger.write(failed())
+    ledger.write(failed("other"))
     assert ledger.keys() == frozenset()
-    assert ledger.failed([key_of(0)]) == {key_of(0): dataclasses.replace(failed, reason="out of memory")}
+    assert ledger.failed([key_of(0)]) == {key_of(0): failed()}
     assert set(ledger.failed()) == {key_of(0), key_of("other")}
     ledger.write(record(), PREDICTIONS)
     assert set(ledger.failed()) == {key_of("other")}
@@ -113,7 +112,13 @@ def test_a_trial_that_succeeded_is_not_failed_even_if_the_writer_died_before_tid
     stale = tree.read_bytes(f"failed/{key_of(0)}.json")
     ledger.write(record(), PREDICTIONS)
     tree.write_bytes(f"failed/{key_of(0)}.json", stale)
-    assert ledger.failed() == {}
+    assert ledger.failed() == ledger.failed([key_of(0)]) == {}
+    assert ledger.states({key_of(0): None}) == {key_of(0): record()}
+
+
+def failed(name: object = 0, **changes: Any) -> TrialRecord:
+    values = {"status": "failed", "reason": "out of memory", "history": (), "best_epoch": None, "test": {}}
+    return record(name, **(values | changes))
 
 
 def pruned(name: object = 0, **changes: Any) -> TrialRecord:
@@ -121,51 +126,122 @@ def pruned(name: object = 0, **changes: Any) -> TrialRecord:
     return record(name, **(values | changes))
 
 
-def test_a_pruned_trial_lies_apart_until_it_is_trained_to_its_end(tree: FileTree) -> None:
+def test_a_pruned_trial_lies_apart_from_done_ones(tree: FileTree) -> None:
     ledger = Ledger(tree)
-    assert ledger.pruned() == {}
+    assert (ledger.pruned("s0"), ledger.pruned_keys("s0"), ledger.searches()) == ({}, frozenset(), [])
     assert ledger.write(pruned()) and ledger.write(pruned("other"))
     assert ledger.keys() == frozenset()
     assert ledger.read_many([key_of(0)]) == {}
-    assert ledger.pruned() == {key_of(0): pruned(), key_of("other"): pruned("other")}
-    assert Ledger(tree).pruned([key_of(0), "never-ran"]) == {key_of(0): pruned()}
-    ledger.write(record(), PREDICTIONS)
-    assert tree.names("pruned") == [f"{key_of('other')}.json"]
-    assert (ledger.keys(), set(ledger.pruned())) == ({key_of(0)}, {key_of("other")})
+    assert ledger.pruned("s0") == {key_of(0): pruned(), key_of("other"): pruned("other")}
+    assert ledger.pruned_keys("s0") == {key_of(0), key_of("other")}
+    assert Ledger(tree).pruned("s0", [key_of(0), key_of("never-ran")]) == {key_of(0): pruned()}
 
 
-def test_the_search_that_pruned_a_trial_last_is_the_one_that_counts(tree: FileTree) -> None:
+def test_each_search_keeps_its_own_verdict_on_a_trial(tree: FileTree) -> None:
+    ledger, verdicts = Ledger(tree), [pruned(), pruned(search="s1", reason="worse than 3 of 5 after epoch 1")]
+    for verdict in verdicts:
+        assert ledger.write(verdict)
+    ledger.write(pruned("other", search="s1"))
+    assert ledger.searches() == ["s0", "s1"]
+    assert ledger.pruned("s0") == {key_of(0): verdicts[0]}
+    assert ledger.pruned("s1", [key_of(0)]) == {key_of(0): verdicts[1]}
+    assert ledger.pruned_keys("s1") == {key_of(0), key_of("other")}
+    assert ledger.states({key_of(0): "s0"}) == {key_of(0): verdicts[0]}
+    assert ledger.states({key_of(0): "s1"}) == {key_of(0): verdicts[1]}
+    assert ledger.states({key_of(0): "s2"}) == ledger.states({key_of(0): None}) == {}
+
+
+def test_a_done_trial_cannot_be_pruned_but_earlier_verdicts_stay(tree: FileTree) -> None:
     ledger = Ledger(tree)
     ledger.write(pruned())
-    assert ledger.write(pruned(search="s1"))
-    assert ledger.pruned()[key_of(0)].search == "s1"
-
-
-def test_a_pruned_trial_is_not_failed_any_more(tree: FileTree) -> None:
-    ledger = Ledger(tree)
-    ledger.write(record(status="failed", reason="out of memory"))
-    ledger.write(pruned())
-    assert (ledger.failed(), set(ledger.pruned())) == ({}, {key_of(0)})
-
-
-def test_a_done_trial_is_never_pruned_even_if_the_writer_died_before_tidying(tree: FileTree) -> None:
-    ledger = Ledger(tree)
-    ledger.write(pruned())
-    stale = tree.read_bytes(f"pruned/{key_of(0)}.json")
-    ledger.write(record(), PREDICTIONS)
-    assert not ledger.write(pruned())
-    assert tree.names("pruned") == []
-    tree.write_bytes(f"pruned/{key_of(0)}.json", stale)
-    assert ledger.pruned() == {}
+    assert ledger.write(record(), PREDICTIONS)
+    assert ledger.pruned("s0") == {key_of(0): pruned()}
+    assert not ledger.write(pruned(search="s1"))
+    assert ledger.pruned("s1") == {}
 
 
 def test_a_torn_pruned_record_is_missing(tree: FileTree, caplog: pytest.LogCaptureFixture) -> None:
     ledger = Ledger(tree)
     ledger.write(pruned())
-    path = f"pruned/{key_of(0)}.json"
+    path = f"pruned/s0/{key_of(0)}.json"
     tree.write_bytes(path, shorten(tree.read_bytes(path)))
-    assert ledger.pruned() == {}
+    assert ledger.states({key_of(0): "s0"}) == {}
     assert tree.where(path) in caplog.text
+    assert ledger.pruned_keys("s0") == frozenset()
+
+
+@pytest.fixture(params=["by name", "by listing"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records are found by name and by listing, whatever their number."""
+    monkeypatch.setattr(ledger_module, "FEW", 1_000 if request.param == "by name" else 0)
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_state_is_done_before_pruned_before_failed(tree: FileTree) -> None:
+    ledger = Ledger(tree)
+    wanted = {}
+    for name, kinds in {
+        "all": ("failed", "pruned", "done"),
+        "done again": ("failed", "done"),
+        "pruned later": ("failed", "pruned"),
+        "pruned": ("pruned",),
+        "failed": ("failed",),
+    }.items():
+        for kind in kinds:
+            last = {"done": record(name), "pruned": pruned(name), "failed": failed(name)}[kind]
+            assert ledger.write(last, PREDICTIONS if kind == "done" else None)
+        wanted[key_of(name)] = last
+    asked = {**dict.fromkeys([*wanted, key_of("never ran")], "s0")}
+    assert ledger.states(asked) == wanted
+    alone = ledger.states(dict.fromkeys(asked))
+    assert {key: r.status for key, r in alone.items()} == {
+        key_of("all"): "done",
+        key_of("done again"): "done",
+        key_of("pruned later"): "failed",
+        key_of("failed"): "failed",
+    }
+    assert set(ledger.failed(asked)) == set(ledger.failed()) == {key_of("pruned later"), key_of("failed")}
+    assert ledger.states({}) == ledger.failed([]) == {}
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_record_that_is_torn_or_lacks_its_predictions_is_no_state(
+    tree: FileTree, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Ledger(tree)
+    for name in ("whole", "torn", "bare"):
+        ledger.write(pruned(name))
+        ledger.write(record(name), PREDICTIONS)
+    tree.write_bytes(f"{key_of('torn')}.json", b"torn")
+    tree.remove(f"{key_of('bare')}.npz")
+    states = ledger.states(dict.fromkeys(map(key_of, ("whole", "torn", "bare")), "s0"))
+    assert {key: r.status for key, r in states.items()} == {
+        key_of("whole"): "done",
+        key_of("torn"): "pruned",
+        key_of("bare"): "pruned",
+    }
+    assert tree.where(f"{key_of('torn')}.json") in caplog.text
+    assert key_of("bare") not in caplog.text
+
+
+def test_the_states_of_few_trials_cost_no_listing(disk: FileTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(disk)
+    ledger.write(record(), PREDICTIONS)
+    ledger.write(pruned("pruned"))
+    ledger.write(failed("failed"))
+    asked = dict.fromkeys(map(key_of, (0, "pruned", "failed", "never ran")), "s0")
+    monkeypatch.setattr(FileTree, "names", lambda *_: pytest.fail("listed a folder"))
+    assert [r.status for r in ledger.states(asked).values()] == ["done", "pruned", "failed"]
+    assert set(ledger.pruned("s0", [*asked])) == {key_of("pruned")}
+    assert set(ledger.failed([*asked])) == {key_of("failed")}
+
+
+@pytest.mark.parametrize("search", ["../x", "a/b", ".hidden"])
+def test_a_search_cannot_leave_its_folder(tree: FileTree, search: str) -> None:
+    with pytest.raises(ValueError, match="key: "):
+        Ledger(tree).write(pruned(search=search))
+    with pytest.raises(ValueError, match="key: "):
+        Ledger(tree).states({key_of(0): search})
 
 
 def edit(data: bytes) -> bytes:
@@ -249,8 +325,8 @@ def test_predictions_without_a_record_do_not_count(tree: FileTree) -> None:
     assert ledger.write(record(), PREDICTIONS)
 
 
-def test_verify_finds_what_is_torn_so_that_it_runs_again(tree: FileTree, caplog: pytest.LogCaptureFixture) -> None:
-    ledger = Ledger(tree)
+def test_verify_finds_what_is_torn_so_that_it_runs_again(disk: FileTree, caplog: pytest.LogCaptureFixture) -> None:
+    tree, ledger = disk, Ledger(disk)
     names = ["whole", "torn record", "torn predictions", "swapped predictions"]
     for i, name in enumerate(names):
         ledger.write(record(name), {"probabilities": np.full(100, i, np.float32)})
@@ -267,6 +343,24 @@ def test_verify_finds_what_is_torn_so_that_it_runs_again(tree: FileTree, caplog:
     assert ledger.verify(asked) == []
     assert ledger.write(record("torn predictions"), PREDICTIONS)
     assert ledger.keys() == {whole, torn[1]}
+
+
+@pytest.mark.parametrize("uri", ["memory"], indirect=True)
+def test_verify_fetches_no_predictions_from_afar(tree: FileTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, fetched = Ledger(tree), []
+    for name in ("whole", "torn"):
+        ledger.write(record(name), PREDICTIONS)
+    tree.write_bytes(f"{key_of('torn')}.json", edit(tree.read_bytes(f"{key_of('torn')}.json")))
+    read = FileTree.read_bytes
+
+    def watched(self: FileTree, path: str, size: int | None = None) -> bytes:
+        fetched.append(path)
+        return read(self, path, size)
+
+    monkeypatch.setattr(FileTree, "read_bytes", watched)
+    assert ledger.verify(map(key_of, ("whole", "torn"))) == [key_of("torn")]
+    assert sorted(fetched) == sorted(f"{key_of(name)}.json" for name in ("whole", "torn"))
+    assert ledger.keys() == {key_of("whole")}
 
 
 def test_python_objects_are_never_pickled(tree: FileTree) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +45,23 @@ def test_a_torn_file_is_measured_anew(tree: FileTree, torn: bytes, caplog: pytes
 def test_work_that_cannot_be_is_refused(seconds: float, units: float) -> None:
     with pytest.raises(ValueError, match="work needs seconds >= 0 and units > 0"):
         Work(seconds, units)
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from orchestrator.store.rates import Rates, Work
+from orchestrator.store.files import FileTree
+
+(Path(sys.argv[1]) / f"{sys.argv[2]}.ready").touch()
+while len([*Path(sys.argv[1]).glob("*.ready")]) < 2:
+    pass
+for i in range(100):
+    Rates(FileTree(sys.argv[1])).record({f"{sys.argv[2]}{i}": Work(1.0, 2)})
+"""
+
+
+def test_two_processes_that_measure_at_once_keep_the_rates_of_both(tmp_path: Path) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", MEASURE, str(tmp_path), who]) for who in "ab"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert len(Rates(FileTree(tmp_path)).load()) == 200

@@ -35,8 +35,10 @@ SWEEP = SweepRecord(
     chance={"0": {"uAP": 20.0}, "1": {"uAP": 21.0}},
     tables=(SweepTable("clip_generation", "Clips", "", "6", ("aggregator",)),),
     entries=(SweepEntry(plain(CONFIG), "c0", ("e0",), ("clip_generation",), {"0": "k0", "1": None}),),
-    searches=(SweepSearch("heads", "i0", "s0", {"configs": 3, "objectives": ["uAP"]}, {"c0": 0}),),
+    searches=(SweepSearch("heads", "i0", "s0", {"configs": 3, "objectives": ["uAP"]}, {"c0": 0}, ("c0",)),),
     options={"cpus": 2, "tracking_uri": None},
+    kept_manifest="manifest-0123456789ab.csv",
+    lacking={"e0": 2},
     updated="2025-01-01T00:00:00+00:00",
 )
 
@@ -79,13 +81,23 @@ def test_a_name_that_cannot_be_a_folder_is_refused(tree: FileTree, name: str) ->
 
 
 @pytest.mark.parametrize("torn", [b'{"name": ', b'{"name": "clip_generation"}', b"[]"])
-def test_a_torn_sweep_is_missing_with_a_warning(tree: FileTree, torn: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_torn_sweep_is_set_aside_with_a_warning(
+    tree: FileTree, torn: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     store = SweepStore(tree)
     tree.write_bytes("clip_generation/sweep.json", torn)
-    with pytest.raises(InputError, match="is not one of"):
+    with pytest.raises(InputError):
         store.load("clip_generation")
-    assert "sweep.json" in caplog.text
+    assert "sweep.json: torn" in caplog.text
     assert store.names() == []
+    store.save(SWEEP)
+    assert store.load("clip_generation") == SWEEP
+
+
+def test_a_sweep_with_other_fields_says_what_to_do(tree: FileTree) -> None:
+    tree.write_bytes("clip_generation/sweep.json", b'{"name": "clip_generation"}')
+    with pytest.raises(InputError, match=r"sweep\.json: torn, and set aside; .* `divita run SPACE\.yaml -d MANIFEST`"):
+        SweepStore(tree).load("clip_generation")
 
 
 def drawn(number: int, key: str = "c0", **changes: object) -> Suggestion:
@@ -96,14 +108,41 @@ def drawn(number: int, key: str = "c0", **changes: object) -> Suggestion:
 
 def test_what_a_search_drew_comes_back_by_number(tree: FileTree) -> None:
     store = SweepStore(tree)
-    assert store.suggestions("demo", "heads") == []
+    assert store.suggestions("demo", "heads", "i0") == []
     wanted = [drawn(0), drawn(2, "a"), drawn(2, "b"), drawn(10), drawn(1_000_000)]
     for suggestion in reversed(wanted):
         store.suggest("demo", suggestion)
     store.suggest("demo", drawn(0, table="tails"))
-    assert SweepStore(tree).suggestions("demo", "heads") == wanted
-    assert [s.number for s in store.suggestions("demo", "tails")] == [0]
+    assert SweepStore(tree).suggestions("demo", "heads", "i0") == wanted
+    assert [s.number for s in store.suggestions("demo", "tails", "i0")] == [0]
     assert wanted[0].entry.restore() == CONFIG
+
+
+def test_two_searches_that_draw_the_same_config_keep_both_draws(tree: FileTree) -> None:
+    store, draws = SweepStore(tree), [drawn(3), drawn(3, identity="i1", values={"aggregator": "gru"})]
+    for suggestion in draws:
+        store.suggest("demo", suggestion)
+    assert store.suggestions("demo", "heads", "i0") == draws[:1]
+    assert store.suggestions("demo", "heads", "i1") == draws[1:]
+    assert store.suggestions("demo", "heads", "i2") == []
+
+
+def test_a_search_is_exhausted_for_its_space_alone(tree: FileTree) -> None:
+    store = SweepStore(tree)
+    store.suggest("demo", drawn(0))
+    assert not store.is_exhausted("demo", "heads", "i0", "s0")
+    store.mark_exhausted("demo", "heads", "i0", "s0")
+    assert SweepStore(tree).is_exhausted("demo", "heads", "i0", "s0")
+    for table, identity, space in [("heads", "i0", "s1"), ("heads", "i1", "s0"), ("tails", "i0", "s0")]:
+        assert not store.is_exhausted("demo", table, identity, space)
+    assert store.suggestions("demo", "heads", "i0") == [drawn(0)], "the marker is no draw"
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"space": ', b"[]"])
+def test_a_torn_marker_means_that_there_may_be_more_to_draw(tree: FileTree, torn: bytes) -> None:
+    store = SweepStore(tree)
+    tree.write_bytes("demo/searches/heads/i0/exhausted.json", torn)
+    assert not store.is_exhausted("demo", "heads", "i0", "s0")
 
 
 def test_a_sweep_is_not_named_by_its_searches_alone(tree: FileTree) -> None:
@@ -121,42 +160,48 @@ def test_a_torn_suggestion_is_set_aside_with_a_warning(
     store = SweepStore(tree)
     store.suggest("demo", drawn(0))
     store.suggest("demo", drawn(1))
-    path = "demo/searches/heads/000001-c0.json"
+    path = "demo/searches/heads/i0/000001-c0.json"
     tree.write_bytes(path, damage(tree.read_bytes(path)))
-    assert store.suggestions("demo", "heads") == [drawn(0)]
+    assert store.suggestions("demo", "heads", "i0") == [drawn(0)]
     assert tree.where(path) in caplog.text
     store.suggest("demo", drawn(1))
-    assert store.suggestions("demo", "heads") == [drawn(0), drawn(1)]
+    assert store.suggestions("demo", "heads", "i0") == [drawn(0), drawn(1)]
 
 
 def test_a_suggestion_under_another_name_is_not_taken(tree: FileTree) -> None:
     store = SweepStore(tree)
     store.suggest("demo", drawn(0))
-    folder = "demo/searches/heads"
+    folder = "demo/searches/heads/i0"
     tree.write_bytes(f"{folder}/000007-c0.json", tree.read_bytes(f"{folder}/000000-c0.json"))
-    assert store.suggestions("demo", "heads") == [drawn(0)]
+    assert store.suggestions("demo", "heads", "i0") == [drawn(0)]
 
 
-def test_a_sweep_keeps_its_manifest(tree: FileTree) -> None:
+def test_a_sweep_keeps_the_manifest_that_its_record_names(tree: FileTree) -> None:
+    store, manifests = SweepStore(tree), [b"mid\nt1\n", b"mid\nt2\n"]
+    first, second = (replace(SWEEP, kept_manifest=store.keep_manifest(SWEEP.name, data)) for data in manifests)
+    assert first.kept_manifest != second.kept_manifest, "the older record still finds its own"
+    for record, data in zip((first, second), manifests, strict=True):
+        path = f"{SWEEP.name}/{record.kept_manifest}"
+        assert store.manifest(record) == tree.where(path)
+        assert tree.read_bytes(path) == data
+    store.save(second)
+    store.drop_manifests(SWEEP.name, second.kept_manifest)
+    assert tree.names(SWEEP.name) == [second.kept_manifest, "sweep.json"]
+
+
+def test_a_manifest_that_is_gone_says_what_to_do(tree: FileTree) -> None:
     store = SweepStore(tree)
-    with pytest.raises(InputError, match=r"demo: manifest: the sweep keeps none .* `divita run SPACE\.yaml -d"):
-        store.manifest("demo")
-    store.keep_manifest("demo", "manifest.csv", b"mid\nt1\n")
-    assert store.manifest("demo") == tree.where("demo/manifest.csv")
-    assert tree.read_bytes("demo/manifest.csv") == b"mid\nt1\n"
-    store.keep_manifest("demo", "manifest.csv", b"mid\nt2\n")
-    assert tree.read_bytes("demo/manifest.csv") == b"mid\nt2\n"
-    store.keep_manifest("demo", "manifest.parquet", b"PAR1")
-    assert store.manifest("demo") == tree.where("demo/manifest.parquet")
-    assert tree.names("demo") == ["manifest.parquet"], "another kind of manifest replaces the first"
-    with pytest.raises(ValueError, match=r"manifest: 'm\.csv' is not one of manifest\.csv, manifest\.parquet"):
-        store.keep_manifest("demo", "m.csv", b"")
+    for record in (SWEEP, replace(SWEEP, kept_manifest="")):
+        with pytest.raises(
+            InputError, match=r"clip_generation.*: manifest: .* is gone; run `divita run SPACE\.yaml -d"
+        ):
+            store.manifest(record)
 
 
 def test_a_manifest_that_did_not_change_is_not_written_again(disk: FileTree) -> None:
     store = SweepStore(disk)
-    store.keep_manifest("demo", "manifest.csv", b"mid\n")
+    name = store.keep_manifest("demo", b"mid\n")
     assert disk.local
-    before = (disk.local / "demo" / "manifest.csv").stat()
-    store.keep_manifest("demo", "manifest.csv", b"mid\n")
-    assert (disk.local / "demo" / "manifest.csv").stat().st_ino == before.st_ino
+    before = (disk.local / "demo" / name).stat()
+    assert store.keep_manifest("demo", b"mid\n") == name
+    assert (disk.local / "demo" / name).stat().st_ino == before.st_ino

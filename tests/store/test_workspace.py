@@ -99,10 +99,11 @@ def test_old_leftovers_are_removed(tmp_path: Path) -> None:
         "embeddings/key/.part-1.parquet.7-ab.tmp",
         ".rates.json.7-ab.tmp",
         "ledger/.k.npz.7-ab.tmp",
-        "ledger/pruned/.k.json.7-ab.tmp",
+        "ledger/failed/.k.json.7-ab.tmp",
+        "ledger/pruned/s0/.k.json.7-ab.tmp",
         "checkpoints/.c.ckpt.7-ab.tmp",
-        "sweeps/demo/.manifest.csv.7-ab.tmp",
-        "sweeps/demo/searches/heads/.000001-c.json.7-ab.tmp",
+        "sweeps/demo/.manifest-0123.csv.7-ab.tmp",
+        "sweeps/demo/searches/heads/s0/.000001-c.json.7-ab.tmp",
         "checkpoints/c.ckpt.torn",
     ]
     for name in names:

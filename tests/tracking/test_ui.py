@@ -75,13 +75,19 @@ def test_a_workspace_without_a_database_is_named(tmp_path: Path) -> None:
 def test_a_tracking_server_is_only_named() -> None:
     said: list[str] = []
     serve_ui("https://me:secret@mlflow.example:5000", say=said.append)
-    assert said == ["MLflow is at https://me:***@mlflow.example:5000"]
+    assert said == ["MLflow is at https://***@mlflow.example:5000"]
 
 
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("not a database" * 100)
     with pytest.raises(TrackingUnavailable, match="not a database"):
         serve_ui(f"sqlite:///{tmp_path}/mlflow.db")
+
+
+def test_what_a_server_says_when_it_does_not_start_carries_no_secret() -> None:
+    with pytest.raises(TrackingUnavailable) as caught:
+        serve_ui("nothing://me:secret@host/db")
+    assert "nothing://***@host/db" in str(caught.value) and "secret" not in str(caught.value)
 
 
 def test_the_ui_shows_the_runs_and_a_view_catches_up_when_the_server_returns(shown, made) -> None:
