@@ -175,10 +175,10 @@ def kill_and_resume(
         while done < (len(at) or kills) and tries < 3 * (len(at) or kills):
             tries += 1
             again = ("resume", "sweep") if resume and _is_saved(workspace) else run
-            lacking = reference.lacking(workspace)
+            lacking, drawn = reference.lacking(workspace), len(draws(workspace))
             with Command(*again, cwd=place, log=place / f"run{tries}.log") as command:
                 if at:
-                    command.wait_for(lambda: _reached(at[done], command, reference, workspace))  # noqa: B023
+                    command.wait_for(lambda: _reached(at[done], command, reference, workspace, drawn))  # noqa: B023
                     time.sleep(moments.uniform(0, 0.5))
                 else:
                     _wait(command, moments.uniform(0, reference.longest(workspace, kills - done)))
@@ -218,12 +218,12 @@ def kill_and_resume(
 
 def finished_trials(workspace: Path) -> set[str]:
     """Trials that are done or pruned, by the names of their files."""
-    return {path.name for place in ("", "pruned/") for path in workspace.glob(f"ledger/{place}*.json")}
+    return {path.name for place in ("", "pruned/*/") for path in workspace.glob(f"ledger/{place}*.json")}
 
 
 def draws(workspace: Path) -> list[Path]:
     """Configs that a search of the sweep drew, as files."""
-    return [*workspace.glob("sweeps/*/searches/*/*.json")]
+    return [*workspace.glob("sweeps/*/searches/*/*/[0-9]*-*.json")]
 
 
 def _run_undisturbed(run: tuple[str | Path, ...], place: Path) -> Undisturbed:
@@ -241,14 +241,15 @@ def _wait(command: Command, seconds: float) -> None:
         time.sleep(0.01)
 
 
-def _reached(moment: str, command: Command, reference: Undisturbed, workspace: Path) -> bool:
+def _reached(moment: str, command: Command, reference: Undisturbed, workspace: Path, drawn: int) -> bool:
+    """Whether a run is at one of `MOMENTS`; `drawn`: how many configs were drawn before it began."""
     if moment == "extracting":
         return "extracting: " in command.said and bool(command.workers("Map"))
     if moment == "between":
         return not reference.lacking(workspace)
     if moment == "training":
         return bool(finished_trials(workspace))
-    return len(draws(workspace)) >= 3
+    return len(draws(workspace)) >= drawn + 3
 
 
 def _is_saved(workspace: Path) -> bool:

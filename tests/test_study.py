@@ -128,7 +128,8 @@ def test_relative_weights_of_a_search_are_those_of_the_folder_where_it_was_opene
     opened: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "search.yaml").write_text(
-        "fixed: {backbone: resnet_2d}\nsearch: {configs: 2, ranges: {weights: [net.pth, random], clips_per_snippet: [1, 2]}}\n"
+        "fixed: {backbone: resnet_2d}\n"
+        "search: {configs: 2, ranges: {weights: [net.pth, random], clips_per_snippet: [1, 2]}}\n"
     )
     study = Study.open("search.yaml", "trailers.csv", "workspace")
     study.save(study.plan(), {"command": "run"})
