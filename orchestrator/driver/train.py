@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.driver.cluster import Cluster
 from orchestrator.driver.searching import SearchRun, check_drawable
+from orchestrator.errors import VectorsMissing
 from orchestrator.progress import Progress
 from orchestrator.results import sweep_config
 from orchestrator.specs import AggregatorSpec, aggregator_label, config_from_plain
@@ -66,7 +68,7 @@ class Trainer:
         able = [c for c in self._plan.grid if c.trainable]
         costs = config_costs([c.config for c in able], len(self._used.genres))
         jobs = [self._make_job(c, costs[c.config]) for c in able]
-        with self._progress.step("training", len(jobs), "configs") as step:
+        with self._measuring(jobs, _trained_kind), self._progress.step("training", len(jobs), "configs") as step:
             train(
                 jobs,
                 self._data(),
@@ -76,7 +78,6 @@ class Trainer:
                 finished=self._follow,
                 training=lambda keys: self._lock.tell("training", keys),
             )
-        self._measure(jobs, lambda aggregator: f"train {aggregator_label(aggregator)}")
 
     def _train_search(self, source: SearchRun, table: str, concurrent: int | None) -> None:
         from orchestrator.engine.search import search
@@ -91,7 +92,8 @@ class Trainer:
             jobs.append(job)
             self._follow(job)
 
-        with self._progress.step(f"searching {table}", source.left, "configs") as step:
+        step_name = f"searching {table}"
+        with self._measuring(jobs, drawn_kind), self._progress.step(step_name, source.left, "configs") as step:
             search(
                 source,
                 self._data(),
@@ -103,7 +105,6 @@ class Trainer:
                 concurrent=concurrent,
                 gpus=1.0 if source.end_to_end else GPU_SHARE,
             )
-        self._measure(jobs, drawn_kind)
 
     def _follow(self, job: ConfigJob) -> None:
         self._follower.add(job.key)
@@ -131,6 +132,16 @@ class Trainer:
             commit=_commit(),
         )
 
+    @contextmanager
+    def _measuring(self, jobs: Sequence[ConfigJob], kind_of: Callable[[AggregatorSpec], str]) -> Iterator[None]:
+        """Counts and measures what the block trains, also where lost vectors end it: the run then plans anew."""
+        try:
+            yield
+        except VectorsMissing:
+            self._measure(jobs, kind_of)
+            raise
+        self._measure(jobs, kind_of)
+
     def _measure(self, jobs: Sequence[ConfigJob], kind_of: Callable[[AggregatorSpec], str]) -> None:
         """Adds what training took to the rates, by head: a clip through one costs as much whatever else varies."""
         searched = {key: job.search for job in jobs for key, _ in job.trials.values()}
@@ -146,6 +157,10 @@ class Trainer:
                 seconds, units = (known.seconds, known.units) if known else (0.0, 0.0)
                 spent[kind] = Work(record.seconds + seconds, clips + units)
         self._study.workspace.rates.record(spent)
+
+
+def _trained_kind(aggregator: AggregatorSpec) -> str:
+    return f"train {aggregator_label(aggregator)}"
 
 
 def _versions() -> dict[str, str]:

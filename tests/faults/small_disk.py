@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -45,9 +46,9 @@ class SmallDisk:
 
     def fill(self, leave: int) -> None:
         """Takes all but about `leave` bytes away, as another program's file would."""
-        room = os.statvfs(self.path)
-        with open(self.path / "other", "ab") as file:
-            file.write(bytes(max(0, room.f_bavail * room.f_frsize - leave)))
+        with open(self.path / "other", "ab", buffering=0) as file, suppress(OSError):  # others take room meanwhile
+            while (room := os.statvfs(self.path)).f_bavail * room.f_frsize > leave:
+                file.write(bytes(min(1 << 20, room.f_bavail * room.f_frsize - leave)))
 
     def clear(self) -> None:
         """The other program's file goes."""
