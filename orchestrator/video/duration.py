@@ -15,5 +15,5 @@ def declared_seconds(path: str) -> float | None:
     try:
         with av.open(local) as container:
             return container.duration / av.time_base if container.duration else None
-    except (OSError, ValueError):  # av's errors are OSErrors; extraction will name what is wrong
+    except (OSError, ValueError, EOFError, av.FFmpegError):  # extraction will name what is wrong
         return None

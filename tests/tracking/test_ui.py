@@ -22,7 +22,8 @@ from orchestrator.tracking.ui import free_port, running_ui, serve_ui, ui_command
 from orchestrator.tracking.view import MlflowView
 
 SERVE = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run where it is ignored, as in the background
 from orchestrator.tracking.ui import serve_ui
 serve_ui(sys.argv[1], int(sys.argv[2]), lambda text: print(text, flush=True))
 """
